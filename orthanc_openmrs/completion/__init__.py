@@ -1,0 +1,1 @@
+"""From a study in Orthanc to a completed step in OpenMRS."""

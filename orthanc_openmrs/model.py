@@ -1,0 +1,159 @@
+"""The values that pass between the packages: frozen data, no behaviour that needs a clock,
+a network or a database.
+
+`ImagingRequest` and `ProcedureStep` hold OpenMRS's own text, stripped of blanks at both ends;
+what DICOM needs is made of them in `worklist`. Attributes are named by the DICOM keyword
+that they feed.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class StepStatus(StrEnum):
+    """The status of a scheduled step in OpenMRS (`PerformedProcedureStepStatus`)."""
+
+    SCHEDULED = "scheduled"
+    IN_PROGRESS = "in progress"
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    OTHER = "other"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the step still waits for images."""
+        return self not in (StepStatus.COMPLETED, StepStatus.REJECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureStep:
+    """One item of `ScheduledProcedureStepSequence`, as OpenMRS wrote it."""
+
+    scheduled_procedure_step_id: str
+    status: StepStatus
+    modality: str = ""
+    scheduled_station_ae_title: str = ""
+    start_date: str = ""
+    start_time: str = ""
+    scheduled_performing_physician_name: str = ""
+    description: str = ""
+    scheduled_station_name: str = ""
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagingRequest:
+    """One element of OpenMRS's list: a requested procedure with its steps."""
+
+    requested_procedure_id: str
+    accession_number: str = ""
+    patient_id: str = ""
+    patient_name: str = ""
+    patient_birth_date: str = ""
+    patient_sex: str = ""
+    study_instance_uid: str = ""
+    requesting_physician: str = ""
+    description: str = ""
+    priority: str = ""
+    steps: tuple[ProcedureStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An element of the list that could not be read: its position and why."""
+
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestList:
+    """OpenMRS's list as read: the good requests, and the elements that were not."""
+
+    requests: tuple[ImagingRequest, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAttributes:
+    """One item of RequestAttributesSequence (0040,0275) in an image."""
+
+    scheduled_procedure_step_id: str = ""
+    requested_procedure_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSummary:
+    """What linking and reporting need of one series in Orthanc."""
+
+    series_instance_uid: str
+    modality: str = ""
+    series_description: str = ""
+    station_name: str = ""
+    instances: int = 0
+    request_attributes: tuple[RequestAttributes, ...] = ()
+    performed_procedure_step_id: str = ""
+    performed_procedure_step_description: str = ""
+    performed_procedure_step_start_date: str = ""
+    performed_procedure_step_start_time: str = ""
+    performing_physician_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StudySummary:
+    """What linking and reporting need of one study in Orthanc (`study` is its Orthanc ID)."""
+
+    study: str
+    study_instance_uid: str
+    accession_number: str = ""
+    patient_id: str = ""
+    patient_name: str = field(default="", repr=False)
+    patient_birth_date: str = field(default="", repr=False)
+    referring_physician_name: str = field(default="", repr=False)
+    study_description: str = ""
+    requested_procedure_description: str = ""
+    series: tuple[SeriesSummary, ...] = ()
+
+
+class NotificationState(StrEnum):
+    """Where a notification stands; only `PENDING` ones are sent."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    HELD = "held"
+    FAILED = "failed"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotification:
+    """A notification to be stored. `update` is the status POST as JSON, "" while held."""
+
+    study: str
+    study_instance_uid: str
+    state: NotificationState
+    requested_procedure_id: str = ""
+    scheduled_procedure_step_id: str = ""
+    evidence: str = ""
+    reason: str = ""
+    update: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A stored notification. Times are seconds since the epoch; `delivered` 0 where it isn't."""
+
+    id: int
+    study: str
+    study_instance_uid: str
+    state: NotificationState
+    requested_procedure_id: str
+    scheduled_procedure_step_id: str
+    evidence: str
+    reason: str
+    update: str = field(repr=False)
+    attempts: int
+    next_attempt: float
+    last_error: str
+    created: float
+    delivered: float

@@ -1,0 +1,233 @@
+"""HTTP to OpenMRS: the list, the status update.
+
+Decides: credentials, time limits, size limits, TLS, and in which words a failure is told.
+Must not know: what is in the list, when to ask again. A client keeps no cookie, follows no
+redirect and uses no proxy of the environment, so that credentials reach the configured
+host only.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from http.cookiejar import DefaultCookiePolicy
+
+import requests
+import urllib3
+from requests.auth import HTTPBasicAuth
+
+from orthanc_openmrs import __version__
+from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.openmrs.documents import StatusUpdate
+
+MAX_VERDICT = 64 * 1024
+"""Bytes read of an answer to a status update."""
+
+_CHUNK = 256 * 1024
+
+_NETWORK_PROBLEMS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    HTTPException,
+    OSError,
+)
+
+PROBLEMS = {
+    "unreachable": "OpenMRS can't be reached: check ImagingWorklistURL and that OpenMRS runs",
+    "timeout": "OpenMRS doesn't answer in time: see OpenMRS's own load, or raise OpenMRS.Timeout",
+    "tls": "the TLS certificate of OpenMRS isn't trusted: check OpenMRS.CACertificates",
+    "credentials": "OpenMRS refuses the sign-in: check ImagingWorklistUsername and "
+    "ImagingWorklistPassword",
+    "privilege": "OpenMRS refuses this account: give it the role Imaging Manager",
+    "not-found": "OpenMRS has no such route: check ImagingWorklistURL",
+    "server-error": "OpenMRS fails: see its own log (a patient without a birth date is enough)",
+    "too-big": "the list is larger than OpenMRS.MaxResponseSize",
+    "not-a-list": "what OpenMRS sends is no worklist: check ImagingWorklistURL and the sign-in",
+}
+"""What each kind of OpenMRSError means and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer to a status update."""
+
+    status: int
+    body: bytes
+
+
+class OpenMRSClient:
+    """One account on one OpenMRS. Safe for several threads: each has its own session."""
+
+    def __init__(
+        self,
+        *,
+        worklist_url: str,
+        update_url: str,
+        username: str = "",
+        password: str = "",
+        timeout: float = 10,
+        update_timeout: float = 120,
+        max_response_size: int = 64 * 1024 * 1024,
+        verify: bool | str = True,
+        client_certificate: tuple[str, str] | str | None = None,
+    ) -> None:
+        self._worklist_url = worklist_url
+        self._update_url = update_url
+        self._auth = HTTPBasicAuth(username.encode(), password.encode()) if username else None
+        self._timeout = timeout
+        self._update_timeout = update_timeout
+        self._max_response_size = max_response_size
+        self._verify = _system_certificates() if verify is True else verify
+        self._certificate = client_certificate
+        self._local = threading.local()
+        self._closed = threading.Event()
+
+    def get_list(self) -> bytes:
+        """The body of `GET worklist/requests`. Raises OpenMRSError with one of PROBLEMS."""
+        with self._exchange("GET", self._worklist_url, timeout=self._timeout) as response:
+            _refuse_status(response.status_code)
+            return self._read(response, self._max_response_size, self._timeout)
+
+    def post_update(self, update: StatusUpdate) -> Answer:
+        """POST a status update; any HTTP status is an answer.
+
+        Raises OpenMRSError where there is none; the update may have been saved all the same.
+        """
+        with self._exchange(
+            "POST",
+            self._update_url,
+            timeout=self._update_timeout,
+            params=update.parameters,
+            json=update.body,
+        ) as response:
+            return Answer(
+                response.status_code, self._read(response, MAX_VERDICT, self._update_timeout)
+            )
+
+    def close(self) -> None:
+        """Let no new exchange start; one that waits is abandoned by its daemon thread."""
+        self._closed.set()
+
+    @contextmanager
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: float,
+        params: dict[str, str] | None = None,
+        json: object = None,
+    ) -> Iterator[requests.Response]:
+        if self._closed.is_set():
+            raise OpenMRSError("unreachable", "the plugin is stopping")
+        try:
+            response = self._session().request(
+                method,
+                url,
+                params=params,
+                json=json,
+                timeout=(min(timeout, 10), timeout),
+                stream=True,
+                allow_redirects=False,
+            )
+            try:
+                yield response
+            finally:
+                response.close()
+        except requests.exceptions.SSLError as problem:
+            raise OpenMRSError("tls", _tls_reason(problem)) from None
+        except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
+            raise OpenMRSError("timeout", f"no answer within {timeout:g} s") from None
+        except _NETWORK_PROBLEMS as problem:
+            raise OpenMRSError("unreachable", _connection_reason(problem)) from None
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.trust_env = False
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            session.auth = self._auth
+            session.verify = self._verify
+            session.cert = self._certificate
+            session.headers["User-Agent"] = f"orthanc-openmrs/{__version__}"
+            session.headers["Accept"] = "application/json"
+            self._local.session = session
+        return session
+
+    def _read(self, response: requests.Response, limit: int, timeout: float) -> bytes:
+        """The body, refused while it arrives where it is too long or takes too long in all."""
+        deadline = time.monotonic() + timeout
+        parts: list[bytes] = []
+        size = 0
+        raw = response.raw
+        while True:
+            # read1: what has come, for read(n) waits for all of n from a server that drips.
+            part = raw.read1(_CHUNK, decode_content=True)
+            if not part:
+                break
+            size += len(part)
+            if size > limit:
+                raise OpenMRSError("too-big", f"the answer is longer than {limit} bytes")
+            if time.monotonic() > deadline:
+                raise OpenMRSError("timeout", f"the answer was not complete after {timeout:g} s")
+            parts.append(part)
+        announced = response.headers.get("Content-Length", "")
+        encoded = response.headers.get("Content-Encoding")
+        if announced.isdigit() and not encoded and size < int(announced):
+            raise OpenMRSError("unreachable", f"the answer broke off after {size} bytes")
+        return b"".join(parts)
+
+
+def _refuse_status(status: int) -> None:
+    if status == 200:
+        return
+    if status == 401 or 300 <= status < 400:
+        raise OpenMRSError("credentials", f"HTTP {status}")
+    if status == 403:
+        raise OpenMRSError("privilege", f"HTTP {status}")
+    if status == 404:
+        raise OpenMRSError("not-found", f"HTTP {status}")
+    raise OpenMRSError("server-error", f"HTTP {status}")
+
+
+def _system_certificates() -> bool | str:
+    """The system's certificates where OpenSSL knows them, else those of certifi."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath or True
+
+
+def _tls_reason(problem: BaseException) -> str:
+    for cause in _causes(problem):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate refused: {cause.verify_message}"
+    return "the TLS connection failed"
+
+
+def _connection_reason(problem: BaseException) -> str:
+    for cause in _causes(problem):
+        if isinstance(cause, socket.gaierror):
+            return "the host name is unknown"
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"connection failed: {cause.strerror}"
+    return f"connection failed ({type(problem).__name__})"
+
+
+def _causes(problem: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(8):
+        if problem is None:
+            return
+        yield problem
+        inner = problem.args[0] if problem.args else None
+        reason = getattr(inner, "reason", None) or getattr(problem, "reason", None)
+        problem = (
+            reason
+            if isinstance(reason, BaseException)
+            else inner
+            if isinstance(inner, BaseException)
+            else problem.__cause__ or problem.__context__
+        )

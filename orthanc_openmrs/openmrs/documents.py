@@ -1,0 +1,339 @@
+"""OpenMRS's JSON ↔ our values, for all generations of its Imaging module.
+
+Decides: how an element of the worklist is read, how a status update is written, and what
+OpenMRS's answer to it means. The names of OpenMRS's fields stand here and nowhere else.
+Must not know: HTTP, DICOM rules, the database.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.model import (
+    ImagingRequest,
+    ProcedureStep,
+    Rejected,
+    RequestList,
+    SeriesSummary,
+    StepStatus,
+    StudySummary,
+)
+
+MAX_TEXT = 1024
+"""Longer text is cut when it is read: OpenMRS's columns hold 255 characters."""
+
+MAX_STEPS = 200
+"""A request with more steps than this is no imaging request."""
+
+_STATUSES = {
+    "scheduled": StepStatus.SCHEDULED,
+    "in progress": StepStatus.IN_PROGRESS,
+    "progress": StepStatus.IN_PROGRESS,  # what the module's "savestep" stores
+    "completed": StepStatus.COMPLETED,
+    "rejected": StepStatus.REJECTED,
+    "": StepStatus.SCHEDULED,
+}
+
+
+# --- the list ------------------------------------------------------------------------------
+
+
+def read_list(body: bytes) -> RequestList:
+    """Read the answer of `GET worklist/requests`.
+
+    A bad element costs that element only. Raises OpenMRSError ("not-a-list") where the body
+    as a whole is no JSON array in UTF-8.
+    """
+    requests: list[ImagingRequest] = []
+    rejected: list[Rejected] = []
+    for position, element in enumerate(_elements(body)):
+        if isinstance(element, Rejected):
+            rejected.append(Rejected(position, element.reason))
+            continue
+        try:
+            requests.append(read_request(element))
+        except ValueError as problem:
+            rejected.append(Rejected(position, str(problem)))
+    return RequestList(tuple(requests), tuple(rejected))
+
+
+def read_request(element: object) -> ImagingRequest:
+    """Read one element of the list. Raises ValueError with the reason, free of its values."""
+    if not isinstance(element, dict):
+        raise ValueError(f"is {_type_name(element)}, not an object")
+    steps = element.get("ScheduledProcedureStepSequence")
+    if steps is None:
+        steps = []
+    if isinstance(steps, dict):
+        steps = [steps]
+    if not isinstance(steps, list):
+        raise ValueError(f"ScheduledProcedureStepSequence is {_type_name(steps)}, not an array")
+    if len(steps) > MAX_STEPS:
+        raise ValueError(f"has {len(steps)} steps; at most {MAX_STEPS} are read")
+    return ImagingRequest(
+        requested_procedure_id=_text(element, "RequestedProcedureID"),
+        accession_number=_text(element, "AccessionNumber"),
+        patient_id=_text(element, "PatientID"),
+        patient_name=_text(element, "PatientName"),
+        patient_birth_date=_text(element, "PatientBirthDate"),
+        patient_sex=_text(element, "PatientSex"),
+        study_instance_uid=_text(element, "StudyInstanceUID"),
+        requesting_physician=_text(element, "RequestingPhysician"),
+        description=_text(element, "RequestedProcedureDescription"),
+        priority=_text(element, "RequestedProcedurePriority"),
+        steps=tuple(_read_step(step) for step in steps),
+    )
+
+
+def _read_step(step: object) -> ProcedureStep:
+    if not isinstance(step, dict):
+        raise ValueError(f"a step is {_type_name(step)}, not an object")
+    status = _text(step, "PerformedProcedureStepStatus").lower()
+    return ProcedureStep(
+        scheduled_procedure_step_id=_text(step, "ScheduledProcedureStepID"),
+        status=_STATUSES.get(" ".join(status.split()), StepStatus.OTHER),
+        modality=_text(step, "Modality"),
+        scheduled_station_ae_title=_text(step, "ScheduledStationAETitle"),
+        start_date=_text(step, "ScheduledProcedureStepStartDate"),
+        start_time=_text(step, "ScheduledProcedureStepStartTime"),
+        scheduled_performing_physician_name=_text(step, "ScheduledPerformingPhysicianName"),
+        description=_text(step, "ScheduledProcedureStepDescription"),
+        scheduled_station_name=_text(step, "ScheduledStationName"),
+        location=_text(step, "ScheduledProcedureStepLocation"),
+    )
+
+
+def _text(source: dict[str, Any], key: str) -> str:
+    value = source.get(key)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value[:MAX_TEXT].strip()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)[:MAX_TEXT]
+    raise ValueError(f"{key} is {_type_name(value)}, not text")
+
+
+def _type_name(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "text", bool: "a boolean"}
+    return names.get(type(value), "null" if value is None else "a number")
+
+
+def _elements(body: bytes) -> Iterator[object]:
+    """The elements of a JSON array, one at a time.
+
+    One at a time, because a callback of Orthanc may want the interpreter meanwhile, and
+    because an element that is too deep for the decoder must not take the others with it.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise OpenMRSError(
+            "not-a-list", f"the answer is not UTF-8 (byte {problem.start})"
+        ) from None
+    position = _skip_blanks(text, 0)
+    if text[position : position + 1] != "[":
+        what = "empty" if position == len(text) else "not a JSON array"
+        raise OpenMRSError("not-a-list", f"the answer is {what}")
+    decode = json.JSONDecoder().raw_decode
+    position = _skip_blanks(text, position + 1)
+    if text[position : position + 1] == "]":
+        _nothing_after(text, position + 1)
+        return
+    while True:
+        try:
+            element, position = decode(text, position)
+            yield element
+        except RecursionError:
+            position = _end_of_element(text, position)
+            yield Rejected(0, "is nested too deeply")
+        except ValueError:
+            raise OpenMRSError(
+                "not-a-list", f"the answer is not JSON from character {position} on"
+            ) from None
+        position = _skip_blanks(text, position)
+        mark = text[position : position + 1]
+        if mark == "]":
+            _nothing_after(text, position + 1)
+            return
+        if mark != ",":
+            raise OpenMRSError("not-a-list", f"the answer breaks off at character {position}")
+        position = _skip_blanks(text, position + 1)
+
+
+def _skip_blanks(text: str, position: int) -> int:
+    while text[position : position + 1] in (" ", "\n", "\r", "\t"):
+        position += 1
+    return position
+
+
+def _nothing_after(text: str, position: int) -> None:
+    if _skip_blanks(text, position) != len(text):
+        raise OpenMRSError("not-a-list", "the answer goes on after the end of its array")
+
+
+def _end_of_element(text: str, position: int) -> int:
+    """Where the object or array that starts at `position` ends, by counting brackets."""
+    depth = 0
+    in_string = False
+    while position < len(text):
+        mark = text[position]
+        position += 1
+        if in_string:
+            if mark == "\\":
+                position += 1
+            elif mark == '"':
+                in_string = False
+        elif mark == '"':
+            in_string = True
+        elif mark in "[{":
+            depth += 1
+        elif mark in "]}":
+            depth -= 1
+            if depth == 0:
+                return position
+    raise OpenMRSError("not-a-list", "the answer breaks off inside an element")
+
+
+# --- the status update ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """One status POST: v1 reads the query `parameters`, v2 and v3 read the JSON `body`."""
+
+    parameters: dict[str, str]
+    body: dict[str, Any]
+
+    def to_json(self) -> str:
+        """For the database; contains personal data."""
+        return json.dumps({"parameters": self.parameters, "body": self.body}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "StatusUpdate":
+        """What `to_json` wrote."""
+        document = json.loads(text)
+        return cls(document["parameters"], document["body"])
+
+
+def status_update(
+    study: StudySummary,
+    request: ImagingRequest,
+    steps: Iterable[tuple[str, SeriesSummary]],
+) -> StatusUpdate:
+    """The one form that suits every generation.
+
+    `steps` are pairs of a ScheduledProcedureStepID and its representative series, the step
+    that this POST is for first. The accession number and the patient are OpenMRS's own, for
+    v3 compares them exactly; what comes from the images are texts or None.
+    """
+    pairs = list(steps)
+    return StatusUpdate(
+        parameters={
+            "studyInstanceUID": study.study_instance_uid,
+            "performedProcedureStepID": pairs[0][0],
+        },
+        body={
+            "studyInfo": {
+                "accessionNumber": request.accession_number,
+                "studyInstanceUID": study.study_instance_uid,
+                "referringPhysicianName": study.referring_physician_name or None,
+                "studyDescription": study.study_description or None,
+            },
+            "seriesList": [_series_entry(study, request, *pair) for pair in pairs],
+        },
+    )
+
+
+def _series_entry(
+    study: StudySummary, request: ImagingRequest, step_id: str, series: SeriesSummary
+) -> dict[str, Any]:
+    return {
+        "seriesInfo": {
+            "seriesID": series.series_instance_uid,
+            "modality": series.modality or None,
+            "seriesDescription": series.series_description or None,
+            "seriesInstanceUID": series.series_instance_uid,
+            "stationName": series.station_name or None,
+            "parentStudy": study.study,
+        },
+        "instanceInfo": {
+            "patientBirthDate": study.patient_birth_date or None,
+            "patientID": request.patient_id,
+            "patientName": study.patient_name or None,
+            "scheduledProcedureStepID": step_id,
+            "studyInstanceUID": study.study_instance_uid,
+            "numberOfSlices": str(series.instances),
+            "scheduledPerformingPhysician": series.performing_physician_name or None,
+            "performedProcedureStepDescription": series.performed_procedure_step_description
+            or None,
+            "performedProcedureStepStartDate": series.performed_procedure_step_start_date or None,
+            "performedProcedureStepStartTime": series.performed_procedure_step_start_time or None,
+            "requestedProcedureDescription": study.requested_procedure_description or None,
+        },
+        "scheduledProcedureStepID": step_id,
+    }
+
+
+# --- the verdict ---------------------------------------------------------------------------
+
+
+class Verdict(Enum):
+    """What OpenMRS's answer to a status POST means for the notification."""
+
+    DELIVERED = "delivered"
+    CONFIRM = "confirm"  # done or unknown: only the list tells (v1)
+    CONFIRM_UNKNOWN = "confirm-unknown"  # refused unless the list still has the step open
+    REFUSED = "refused"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and its reason: the server's own short text, else the status."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+def judge(status: int, body: bytes) -> Judgement:
+    """The verdict on an HTTP answer to a status POST (a connection that failed is RETRY)."""
+    text = body.decode("utf-8", "replace").strip()
+    is_page = text[:1] == "<"
+    if status == 200:
+        if not text:
+            return Judgement(Verdict.CONFIRM)
+        if is_page:
+            return Judgement(Verdict.RETRY, "OpenMRS answered with a page: sign-in refused?")
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError):
+            return Judgement(Verdict.REFUSED, _server_text(text))
+        if isinstance(document, dict) and "score" in document:
+            return Judgement(Verdict.DELIVERED)
+        return Judgement(Verdict.REFUSED, _server_text(text))
+    reason = f"HTTP {status}" if is_page or not text else f"HTTP {status}: {_server_text(text)}"
+    if is_page:
+        # A servlet container answers with pages of its own, 404 too, while OpenMRS restarts.
+        return Judgement(Verdict.RETRY, reason)
+    if status == 404:
+        # An unknown step (v3), or a module that isn't loaded yet: the list tells.
+        return Judgement(Verdict.CONFIRM_UNKNOWN, reason)
+    if status in (400, 409):
+        return Judgement(Verdict.REFUSED, reason)
+    return Judgement(Verdict.RETRY, reason)
+
+
+def _server_text(text: str) -> str:
+    """The server's own message, short and on one line."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = text
+    if isinstance(document, dict):
+        error = document.get("error", document.get("message", ""))
+        document = error.get("message", "") if isinstance(error, dict) else error
+    return " ".join(str(document).split())[:200]

@@ -1,0 +1,234 @@
+"""A request of OpenMRS → one `WorklistItem` per scheduled step.
+
+Decides: what every key of an answer holds, which steps are offered, and why not. The rules
+are the tables below. Must not know: queries, encodings, the network.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from orthanc_openmrs.model import ImagingRequest, ProcedureStep, StepStatus
+from orthanc_openmrs.worklist import values
+from orthanc_openmrs.worklist.attributes import KNOWN, POSITION
+from orthanc_openmrs.worklist.values import Normaliser, Value
+
+UID_NAMESPACE = uuid.UUID("8f2b7a52-6a3c-5d0e-9f43-0d6c5b1f7e21")
+"""Never to change: the StudyInstanceUIDs of requests that have none are made from it."""
+
+NO_TIME = "000000"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorklistItem:
+    """One scheduled step as scanners see it.
+
+    `values` are in the order of `attributes.KNOWN`. `reason` says why the step isn't offered,
+    "" where it is. `undated`: offered as of today, so its date moves with the day.
+    """
+
+    request: ImagingRequest
+    step: ProcedureStep
+    values: tuple[str, ...]
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    undated: bool = False
+    encoded: dict[object, bytes] = field(default_factory=dict, repr=False)
+    """Encoded answers, a cache that belongs to `datasets`."""
+
+    @property
+    def offered(self) -> bool:
+        """Whether any scanner can get the step."""
+        return not self.reason
+
+    def __getitem__(self, keyword: str) -> str:
+        return self.values[POSITION[keyword]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How one key is made: from which text, by which normaliser."""
+
+    keyword: str
+    of: str  # "request" or "step"
+    field: str
+    normalise: Normaliser
+
+
+_RULES: tuple[_Rule, ...] = (
+    _Rule("PatientName", "request", "patient_name", values.split_name),
+    _Rule("PatientID", "request", "patient_id", lambda text: values.identifier(text, 64)),
+    _Rule("PatientBirthDate", "request", "patient_birth_date", values.dicom_date),
+    _Rule("PatientSex", "request", "patient_sex", values.sex),
+    _Rule("AccessionNumber", "request", "accession_number", values.accession_number),
+    _Rule("RequestingPhysician", "request", "requesting_physician", values.verbatim_name),
+    _Rule(
+        "RequestedProcedureID",
+        "request",
+        "requested_procedure_id",
+        lambda text: values.identifier(text, 16),
+    ),
+    _Rule("RequestedProcedureDescription", "request", "description", values.long_string),
+    _Rule("RequestedProcedurePriority", "request", "priority", values.priority),
+    _Rule("Modality", "step", "modality", values.code_string),
+    _Rule("ScheduledStationAETitle", "step", "scheduled_station_ae_title", values.ae_title),
+    _Rule("ScheduledProcedureStepStartDate", "step", "start_date", values.dicom_date),
+    _Rule("ScheduledProcedureStepStartTime", "step", "start_time", values.dicom_time),
+    _Rule(
+        "ScheduledPerformingPhysicianName",
+        "step",
+        "scheduled_performing_physician_name",
+        values.verbatim_name,
+    ),
+    _Rule("ScheduledProcedureStepDescription", "step", "description", values.long_string),
+    _Rule(
+        "ScheduledProcedureStepID",
+        "step",
+        "scheduled_procedure_step_id",
+        lambda text: values.identifier(text, 16),
+    ),
+    _Rule("ScheduledStationName", "step", "scheduled_station_name", values.short_string),
+    _Rule("ScheduledProcedureStepLocation", "step", "location", values.short_string),
+)
+
+_REQUIRED = (
+    "PatientName",
+    "PatientID",
+    "RequestedProcedureID",
+    "ScheduledProcedureStepID",
+    "Modality",
+)
+"""Type-1 keys for which nothing can be put in OpenMRS's place."""
+
+_STEP_STATUS = {
+    # ScheduledProcedureStepStatus, PS3.3 C.4.10
+    StepStatus.SCHEDULED: "SCHEDULED",
+    StepStatus.IN_PROGRESS: "STARTED",
+    StepStatus.OTHER: "SCHEDULED",
+    StepStatus.COMPLETED: "COMPLETED",
+    StepStatus.REJECTED: "DISCONTINUED",
+}
+
+
+def study_instance_uid(request: ImagingRequest) -> str:
+    """The UID of a request that has none: "2.25." and a version-5 UUID (PS3.5 B.2).
+
+    Made of what identifies the request, so that it is the same on every query, on every
+    Orthanc and after every restart.
+    """
+    name = "\n".join((request.patient_id, request.requested_procedure_id, request.accession_number))
+    return f"2.25.{uuid.uuid5(UID_NAMESPACE, name).int}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What an item needs to know of the other requests of the list."""
+
+    uids: frozenset[str]  # StudyInstanceUIDs that several requests claim
+    accessions: frozenset[str]  # cut accession numbers that several requests share
+    steps: frozenset[str]  # step ids that stand more than once
+
+    @classmethod
+    def of(cls, requests: Sequence[ImagingRequest]) -> "Shared":
+        """Look the list over once."""
+        return cls(
+            _repeated(request.study_instance_uid for request in requests),
+            _repeated(
+                values.accession_number(request.accession_number).text for request in requests
+            ),
+            _repeated(
+                step.scheduled_procedure_step_id for request in requests for step in request.steps
+            ),
+        )
+
+    def concerning(self, request: ImagingRequest) -> tuple[object, ...]:
+        """What of it bears on this request: while it is equal, the request's items are valid."""
+        return (
+            request.study_instance_uid in self.uids,
+            values.accession_number(request.accession_number).text in self.accessions,
+            tuple(step.scheduled_procedure_step_id in self.steps for step in request.steps),
+        )
+
+
+def _repeated(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(text for text, count in Counter(texts).items() if count > 1 and text)
+
+
+def build_items(request: ImagingRequest, shared: Shared, today: str) -> list[WorklistItem]:
+    """The items of one request, one a step. `today` (DA) dates the steps without a date."""
+    return [_build_item(request, step, shared, today) for step in request.steps]
+
+
+def _build_item(
+    request: ImagingRequest, step: ProcedureStep, shared: Shared, today: str
+) -> WorklistItem:
+    made: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for rule in _RULES:
+        source = request if rule.of == "request" else step
+        value = rule.normalise(getattr(source, rule.field))
+        made[rule.keyword] = value.text
+        if value.warning:
+            problems[rule.keyword] = value.warning
+
+    made["ScheduledProcedureStepStatus"] = _STEP_STATUS[step.status]
+    uid = _uid_of_openmrs(request, shared)
+    made["StudyInstanceUID"] = uid.text or study_instance_uid(request)
+    if uid.warning:
+        problems["StudyInstanceUID"] = uid.warning
+    if made["AccessionNumber"] in shared.accessions:
+        problems["AccessionNumber"] = "is, in 16 characters, that of another request too"
+
+    undated = not made["ScheduledProcedureStepStartDate"]
+    if undated:
+        made["ScheduledProcedureStepStartDate"] = today
+        _substituted(problems, "ScheduledProcedureStepStartDate", "offered as of today")
+    if not made["ScheduledProcedureStepStartTime"]:
+        made["ScheduledProcedureStepStartTime"] = NO_TIME
+        _substituted(problems, "ScheduledProcedureStepStartTime", "offered at 00:00:00")
+    if not made["ScheduledStationAETitle"]:
+        _substituted(problems, "ScheduledStationAETitle", "offered to every station")
+
+    # Type 1C without code sequences: one of the descriptions must say what is to be done.
+    described = made["RequestedProcedureDescription"] or made["ScheduledProcedureStepDescription"]
+    for keyword in ("RequestedProcedureDescription", "ScheduledProcedureStepDescription"):
+        made[keyword] = made[keyword] or described or made["Modality"]
+
+    return WorklistItem(
+        request=request,
+        step=step,
+        values=tuple(made[row.keyword] for row in KNOWN),
+        reason=_reason(step, made, problems, shared),
+        warnings=tuple(f"{keyword} {problem}" for keyword, problem in problems.items()),
+        undated=undated,
+    )
+
+
+def _uid_of_openmrs(request: ImagingRequest, shared: Shared) -> Value:
+    uid = request.study_instance_uid
+    if not uid:
+        return Value("")
+    if not values.is_uid(uid):
+        return Value("", "is no UID; another is used")
+    if uid in shared.uids:
+        return Value("", "stands in several requests; another is used")
+    return Value(uid)
+
+
+def _substituted(problems: dict[str, str], keyword: str, remedy: str) -> None:
+    problems[keyword] = f"{problems.get(keyword, 'is empty')}; {remedy}"
+
+
+def _reason(
+    step: ProcedureStep, made: dict[str, str], problems: dict[str, str], shared: Shared
+) -> str:
+    """Why the step isn't offered; the first reason that holds."""
+    if not step.status.is_open:
+        return f"the step is {step.status}"
+    for keyword in _REQUIRED:
+        if not made[keyword]:
+            return f"{keyword} {problems.get(keyword, 'is empty')}"
+    if step.scheduled_procedure_step_id in shared.steps:
+        return "ScheduledProcedureStepID stands in several steps of the list"
+    return ""

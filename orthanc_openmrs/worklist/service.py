@@ -1,0 +1,153 @@
+"""The worklist as it is served: the current snapshot, the stations, the age limit.
+
+Decides: what one scanner gets for one query, and when no answer is better than an old one.
+No query waits for anything here. Must not know: where the list comes from.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from orthanc_openmrs.errors import WorklistUnavailable
+from orthanc_openmrs.worklist.datasets import CODECS, Encoder, layout
+from orthanc_openmrs.worklist.items import WorklistItem
+from orthanc_openmrs.worklist.matching import (
+    Caller,
+    Rule,
+    Station,
+    answered_ae_title,
+    asked_ae_title,
+    rules,
+)
+from orthanc_openmrs.worklist.query import Query, parse_query
+from orthanc_openmrs.worklist.snapshot import Snapshot
+
+REMEMBERED_QUERIES = 512
+"""Prepared queries that are kept: a scanner asks the same again and again."""
+
+REMEMBERED_QUERY_SIZE = 16 * 1024
+"""Bytes of an identifier above which it isn't kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class StationRules:
+    """`OpenMRS.Stations`, `OpenMRS.StationFilter` and Orthanc's `DefaultEncoding`."""
+
+    stations: Mapping[str, Station] = field(default_factory=dict)
+    own_steps_only: bool = False
+    codec: str = "iso8859-1"
+
+    def caller(self, ae_title: str) -> Caller:
+        """The caller behind an AE title."""
+        title = ae_title.strip()
+        return Caller(title, self.stations.get(title, Station()), self.own_steps_only)
+
+    def codec_of(self, caller: Caller) -> str:
+        """The characters that this caller can be sent."""
+        return CODECS["Ascii"] if caller.station.charset == "ascii" else self.codec
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A query of one caller on one day, ready to be asked of any snapshot."""
+
+    asked_title: str
+    caller: Caller
+    rules: tuple[Rule, ...]
+    encoder: Encoder
+
+
+class Worklist:
+    """The current list. Reads are lock-free: a snapshot is replaced whole."""
+
+    def __init__(
+        self,
+        station_rules: StationRules,
+        *,
+        max_staleness: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stations = station_rules
+        self._max_staleness = max_staleness
+        self._clock = clock
+        self._snapshot: Snapshot | None = None
+        self._remembered = lru_cache(REMEMBERED_QUERIES)(self._prepare)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The current snapshot, however old; None before the first list."""
+        return self._snapshot
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """Serve another snapshot from now on."""
+        self._snapshot = snapshot
+
+    def age(self) -> float | None:
+        """Seconds since OpenMRS gave the list, None before the first one."""
+        snapshot = self._snapshot
+        return None if snapshot is None else max(0.0, self._clock() - snapshot.read_at)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the list is too old to be served, or was never read."""
+        age = self.age()
+        return age is None or age > self._max_staleness
+
+    def fresh(self) -> Snapshot:
+        """The snapshot to answer from. Raises WorklistUnavailable where it is stale."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            raise WorklistUnavailable("no worklist was read from OpenMRS yet")
+        if self.stale:
+            raise WorklistUnavailable(
+                f"the worklist is {self.age():.0f} s old; MaxStaleness is {self._max_staleness:g} s"
+            )
+        return snapshot
+
+    def answers(self, identifier: bytes, calling_ae_title: str) -> list[bytes]:
+        """The datasets that answer a C-FIND, in UTF-8 explicit VR little endian.
+
+        Raises ValueError for an identifier that is no dataset, WorklistUnavailable.
+        """
+        snapshot = self.fresh()
+        day = self.today()
+        if len(identifier) > REMEMBERED_QUERY_SIZE:
+            prepared = self._prepare(identifier, calling_ae_title, day)
+        else:
+            prepared = self._remembered(identifier, calling_ae_title, day)
+        caller, asked = prepared.caller, prepared.asked_title
+        encode = prepared.encoder.encode
+        return [
+            encode(
+                item,
+                answered_ae_title(item["ScheduledStationAETitle"], asked, caller)
+                or caller.ae_title,
+            )
+            for item in snapshot.select(prepared.rules)
+        ]
+
+    def seen_by(self, ae_title: str, query: Query | None = None) -> list[WorklistItem]:
+        """The items that a station would get for a query that names no key, or for `query`."""
+        return self.fresh().select(self.rules(ae_title, query or Query((), ())))
+
+    def rules(self, ae_title: str, query: Query) -> tuple[Rule, ...]:
+        """The rules that decide for a station and a query, to explain them."""
+        return rules(query, self._stations.caller(ae_title), self._day)
+
+    def today(self) -> str:
+        """Today's date (DA) where Orthanc runs."""
+        return self._day(0)
+
+    def _day(self, offset: int) -> str:
+        now = time.localtime(self._clock())
+        # Noon, so that a change to or from summer time can't reach another day.
+        noon = time.mktime((now.tm_year, now.tm_mon, now.tm_mday + offset, 12, 0, 0, 0, 0, -1))
+        return time.strftime("%Y%m%d", time.localtime(noon))
+
+    def _prepare(self, identifier: bytes, calling_ae_title: str, day: str) -> _Prepared:
+        query = parse_query(identifier)
+        caller = self._stations.caller(calling_ae_title)
+        encoder = Encoder(layout(query), self._stations.codec_of(caller))
+        asked = asked_ae_title(query)
+        return _Prepared(asked, caller, rules(query, caller, self._day), encoder)

@@ -1,0 +1,168 @@
+"""The list as scanners see it, at one moment: items in order, and the index on them.
+
+Decides: which items are looked at for a query. A snapshot never changes; the next one takes
+over the items of the requests that are unchanged. Must not know: OpenMRS, Orthanc, the clock.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orthanc_openmrs.model import ImagingRequest, Rejected, RequestList
+from orthanc_openmrs.worklist.attributes import POSITION
+from orthanc_openmrs.worklist.items import Shared, WorklistItem, build_items
+from orthanc_openmrs.worklist.matching import Rule
+
+INDEXED = (
+    "ScheduledStationAETitle",
+    "ScheduledProcedureStepStartDate",
+    "Modality",
+    "PatientID",
+)
+_DATE = "ScheduledProcedureStepStartDate"
+
+_Index = Mapping[str, frozenset[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """The items of one request, and what they depend on."""
+
+    concerning: tuple[object, ...]
+    day: str
+    items: tuple[WorklistItem, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The list at one moment.
+
+    `items` are all steps, by date, time and id; `offered` those that scanners can get.
+    `read_at` is when OpenMRS gave the list (seconds since the epoch), `day` the date (DA)
+    that counts as today. Build it with `build`.
+    """
+
+    requests: tuple[ImagingRequest, ...]
+    items: tuple[WorklistItem, ...]
+    offered: tuple[WorklistItem, ...]
+    rejected: tuple[Rejected, ...]
+    read_at: float
+    day: str
+    _by_step: Mapping[str, WorklistItem]
+    _index: Mapping[str, _Index]
+    _dates: tuple[str, ...]
+    _built: Mapping[ImagingRequest, _Built]
+
+    @classmethod
+    def build(
+        cls, found: RequestList, *, read_at: float, day: str, previous: "Snapshot | None" = None
+    ) -> "Snapshot":
+        """Make a snapshot of a list, with the items of `previous` where nothing changed."""
+        shared = Shared.of(found.requests)
+        before = previous._built if previous else {}
+        built: dict[ImagingRequest, _Built] = {}
+        items: list[WorklistItem] = []
+        for request in found.requests:
+            concerning = shared.concerning(request)
+            old = before.get(request)
+            if (
+                old is not None
+                and old.concerning == concerning
+                and (old.day == day or not any(item.undated for item in old.items))
+            ):
+                made = old
+            else:
+                made = _Built(concerning, day, tuple(build_items(request, shared, day)))
+            built[request] = made
+            items += made.items
+        items.sort(key=_order)
+        offered = tuple(item for item in items if item.offered)
+        index = {keyword: _index(offered, keyword) for keyword in INDEXED}
+        return cls(
+            requests=found.requests,
+            items=tuple(items),
+            offered=offered,
+            rejected=found.rejected,
+            read_at=read_at,
+            day=day,
+            _by_step={item.step.scheduled_procedure_step_id: item for item in items},
+            _index=index,
+            _dates=tuple(sorted(index[_DATE])),
+            _built=built,
+        )
+
+    def at(self, *, read_at: float, day: str) -> "Snapshot":
+        """The same list, read again later, or seen on another day."""
+        if day == self.day:
+            return Snapshot(
+                self.requests,
+                self.items,
+                self.offered,
+                self.rejected,
+                read_at,
+                day,
+                self._by_step,
+                self._index,
+                self._dates,
+                self._built,
+            )
+        found = RequestList(self.requests, self.rejected)
+        return Snapshot.build(found, read_at=read_at, day=day, previous=self)
+
+    def step(self, scheduled_procedure_step_id: str) -> WorklistItem | None:
+        """The item of a step, offered or not."""
+        return self._by_step.get(scheduled_procedure_step_id)
+
+    def select(self, rules: Iterable[Rule]) -> list[WorklistItem]:
+        """The offered items that pass every rule, in order."""
+        sets: list[frozenset[int]] = []
+        rest: list[Rule] = []
+        for rule in rules:
+            positions = self._positions(rule)
+            if positions is None:
+                rest.append(rule)
+            else:
+                sets.append(positions)
+        offered = self.offered
+        if sets:
+            sets.sort(key=len)
+            candidates = sets[0].intersection(*sets[1:])
+            chosen: Iterable[WorklistItem] = (offered[at] for at in sorted(candidates))
+        else:
+            chosen = offered
+        return [item for item in chosen if all(rule.passes(item) for rule in rest)]
+
+    def _positions(self, rule: Rule) -> frozenset[int] | None:
+        index = self._index.get(rule.index)
+        if index is None:
+            return None
+        if rule.exact is not None:
+            values: Iterable[str] = rule.exact
+        elif rule.interval is not None:
+            first, last = rule.interval
+            values = self._dates[bisect_left(self._dates, first) : bisect_right(self._dates, last)]
+        else:
+            return None
+        found = [index[value] for value in values if value in index]
+        if len(found) == 1:
+            return found[0]
+        return frozenset().union(*found)
+
+
+def _order(item: WorklistItem) -> tuple[str, str, int, str]:
+    step_id = item["ScheduledProcedureStepID"]
+    return (
+        item["ScheduledProcedureStepStartDate"],
+        item["ScheduledProcedureStepStartTime"],
+        len(step_id),
+        step_id,
+    )
+
+
+def _index(items: Iterable[WorklistItem], keyword: str) -> _Index:
+    position = POSITION[keyword]
+    found: dict[str, list[int]] = defaultdict(list)
+    for at, item in enumerate(items):
+        found[item.values[position]].append(at)
+    return {value: frozenset(positions) for value, positions in found.items()}

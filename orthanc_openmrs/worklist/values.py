@@ -1,0 +1,229 @@
+"""OpenMRS's text → values that are valid in DICOM, one function a kind of value.
+
+Decides: what each VR allows (PS3.5 Table 6.2-1) and how far a text is repaired. A function
+returns a `Value`: the valid text, "" where there is none, and what an administrator should
+know. Must not know: which attribute it works for, today's date, other steps.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from datetime import date
+from typing import NamedTuple
+
+
+class Value(NamedTuple):
+    """A valid value; `warning` says what was repaired or dropped, without the value itself."""
+
+    text: str
+    warning: str = ""
+
+
+# Control characters and the value delimiter have no place in a single value (PS3.5 6.1.3, 6.2).
+# Line breaks are blanks to a reader; a backslash between words is read as "or".
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """One line of text in Unicode's composed form, free of `\\`, edges and runs of blanks."""
+    text = _SURROGATE.sub("\ufffd", text)
+    text = _CONTROL.sub(" ", text).replace("\\", "/")
+    return unicodedata.normalize("NFC", " ".join(text.split()))
+
+
+def cut(text: str, length: int) -> str:
+    """At most `length` characters, ended at a word where one ends in the last third."""
+    if len(text) <= length:
+        return text
+    head = text[:length]
+    if not text[length].isspace():
+        blank = head.rfind(" ")
+        if blank >= length * 2 // 3:
+            head = head[:blank]
+    return head.rstrip()
+
+
+def long_string(text: str) -> Value:
+    """LO: 64 characters."""
+    return _string(text, 64)
+
+
+def short_string(text: str) -> Value:
+    """SH: 16 characters."""
+    return _string(text, 16)
+
+
+def _string(text: str, length: int) -> Value:
+    cleaned = clean(text)
+    short = cut(cleaned, length)
+    if short != cleaned:
+        return Value(short, f"cut from {len(cleaned)} to {len(short)} characters")
+    return Value(short)
+
+
+def accession_number(text: str) -> Value:
+    """SH, cut at exactly 16 characters: what a scanner with 16 characters would keep."""
+    cleaned = clean(text)
+    if len(cleaned) <= 16:
+        return Value(cleaned)
+    return Value(cleaned[:16].rstrip(), f"cut from {len(cleaned)} to 16 characters for the scanner")
+
+
+def identifier(text: str, length: int) -> Value:
+    """An identifier that comes back in images: too long or empty is no identifier at all."""
+    cleaned = clean(text)
+    if len(cleaned) > length:
+        return Value("", f"has {len(cleaned)} characters; DICOM allows {length}")
+    return Value(cleaned)
+
+
+_AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
+
+
+def ae_title(text: str) -> Value:
+    """AE: 1 to 16 characters of ASCII, no `\\`, not only blanks."""
+    stripped = text.strip()
+    if not stripped:
+        return Value("")
+    if _AE_TITLE.fullmatch(stripped):
+        return Value(stripped)
+    return Value("", "is no AE title (1 to 16 ASCII characters)")
+
+
+_CODE_STRING = re.compile(r"[A-Z0-9 _]{1,16}")
+
+
+def code_string(text: str) -> Value:
+    """CS: 1 to 16 of A-Z, 0-9, blank and underscore; small letters are raised."""
+    raised = " ".join(text.upper().split())
+    if not raised or _CODE_STRING.fullmatch(raised):
+        return Value(raised)
+    return Value("", "is no code string (1 to 16 of A-Z, 0-9, blank, underscore)")
+
+
+_SEXES = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F", "OTHER": "O"}
+
+
+def sex(text: str) -> Value:
+    """PatientSex: M, F or O (PS3.3 C.2.3), else empty; "U" is OpenMRS's word for unknown."""
+    word = text.strip().upper()
+    if word in ("", "U", "UNKNOWN"):
+        return Value("")
+    known = _SEXES.get(word, "")
+    return Value(known, "" if known else "is none of M, F, O")
+
+
+_PRIORITIES = ("STAT", "HIGH", "ROUTINE", "MEDIUM", "LOW")
+
+
+def priority(text: str) -> Value:
+    """RequestedProcedurePriority: STAT, HIGH, ROUTINE, MEDIUM, LOW (PS3.3 C.4.11), else empty."""
+    word = text.strip().upper()
+    if not word or word in _PRIORITIES:
+        return Value(word)
+    return Value("", "is none of " + ", ".join(_PRIORITIES))
+
+
+# --- dates and times -----------------------------------------------------------------------
+
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
+    )
+}
+_ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
+_DIGITS_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(?:\d{4}|\d{6})?", re.ASCII)
+_JAVA_DATE = re.compile(
+    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{1,2}) \d{2}:\d{2}:\d{2} \S+ (\d{4})", re.ASCII
+)
+
+
+def dicom_date(text: str) -> Value:
+    """DA: eight digits. Forms: yyyy-MM-dd with or without a time, yyyyMMdd, yyyyMMddHHmmss,
+    and java.util.Date's ("Mon Jan 01 00:00:00 UTC 1990"). An impossible date is none."""
+    text = text.strip()
+    if not text:
+        return Value("")
+    found = _ISO_DATE.fullmatch(text) or _DIGITS_DATE.fullmatch(text)
+    if found:
+        year, month, day = (int(part) for part in found.groups())
+    elif (found := _JAVA_DATE.fullmatch(text)) and found[1] in _MONTHS:
+        year, month, day = int(found[3]), _MONTHS[found[1]], int(found[2])
+    else:
+        return Value("", "is no date")
+    try:
+        return Value(date(year, month, day).strftime("%Y%m%d").zfill(8))
+    except ValueError:
+        return Value("", "is no date of the calendar")
+
+
+_COLON_TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?", re.ASCII)
+_DIGITS_TIME = re.compile(r"(\d{2})(\d{2})(?:(\d{2})(?:\.\d+)?)?", re.ASCII)
+
+
+def dicom_time(text: str) -> Value:
+    """TM of exactly six digits, for there are scanners that refuse any other form."""
+    text = text.strip()
+    if not text:
+        return Value("")
+    found = _COLON_TIME.fullmatch(text) or _DIGITS_TIME.fullmatch(text)
+    if not found:
+        return Value("", "is no time")
+    hour, minute, second = (int(part or 0) for part in found.groups())
+    if hour > 23 or minute > 59 or second > 59:
+        return Value("", "is no time of the day")
+    return Value(f"{hour:02}{minute:02}{second:02}")
+
+
+# --- unique identifiers --------------------------------------------------------------------
+
+_UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII)
+
+
+def is_uid(text: str) -> bool:
+    """UI: components without leading zeros, 64 characters (PS3.5 9.1), below a root arc that
+    ISO has given out (0, 1 or 2)."""
+    return len(text) <= 64 and text[:2] in ("0.", "1.", "2.") and bool(_UID.fullmatch(text))
+
+
+# --- person names --------------------------------------------------------------------------
+
+PN_COMPONENT_GROUP = 64
+"""Characters in one component group of a PN."""
+
+
+def split_name(text: str) -> Value:
+    """PN of "Given Middle Family": the last word is the family name.
+
+    A text that already has the delimiter `^` is taken as PN.
+    """
+    name = _name_text(text)
+    words = name.split()
+    if "^" in name or len(words) < 2:
+        return _person_name(name)
+    given, *middle, family = words
+    return _person_name("^".join([family, given, " ".join(middle)]))
+
+
+def verbatim_name(text: str) -> Value:
+    """PN of a text whose parts nobody knows: all of it in the first component."""
+    return _person_name(_name_text(text))
+
+
+def _name_text(text: str) -> str:
+    # "=" separates the alphabetic, ideographic and phonetic groups (PS3.5 6.2.1).
+    return clean(text).replace("=", " ")
+
+
+def _person_name(name: str) -> Value:
+    parts = [" ".join(part.split()) for part in name.split("^")][:5]
+    joined = "^".join(parts).rstrip("^")
+    if len(joined) <= PN_COMPONENT_GROUP:
+        return Value(joined)
+    short = cut(joined, PN_COMPONENT_GROUP).rstrip("^")
+    return Value(short, f"cut from {len(joined)} to {len(short)} characters")
+
+
+Normaliser = Callable[[str], Value]
