@@ -68,10 +68,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RequestList:
-    """OpenMRS's list as read: the good requests, and the elements that were not."""
+    """OpenMRS's list as read: the good requests, and the elements that were not.
+
+    `generation` is that of the Imaging module where the list tells it ("v3"), else "".
+    """
 
     requests: tuple[ImagingRequest, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    generation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ def read_list(body: bytes) -> RequestList:
     """
     requests: list[ImagingRequest] = []
     rejected: list[Rejected] = []
+    generation = ""
     for position, element in enumerate(_elements(body)):
         if isinstance(element, Rejected):
             rejected.append(Rejected(position, element.reason))
@@ -57,7 +58,9 @@ def read_list(body: bytes) -> RequestList:
             requests.append(read_request(element))
         except ValueError as problem:
             rejected.append(Rejected(position, str(problem)))
-    return RequestList(tuple(requests), tuple(rejected))
+        else:
+            generation = generation or _generation(element)
+    return RequestList(tuple(requests), tuple(rejected), generation)
 
 
 def read_request(element: object) -> ImagingRequest:
@@ -86,6 +89,12 @@ def read_request(element: object) -> ImagingRequest:
         priority=_text(element, "RequestedProcedurePriority"),
         steps=tuple(_read_step(step) for step in steps),
     )
+
+
+def _generation(element: object) -> str:
+    """Only v3 names the character set that the text really has."""
+    named = element.get("SpecificCharacterSet") if isinstance(element, dict) else None
+    return "v3" if named == "ISO_IR 192" else ""
 
 
 def _read_step(step: object) -> ProcedureStep:
@@ -285,8 +294,9 @@ class Verdict(Enum):
     """What OpenMRS's answer to a status POST means for the notification."""
 
     DELIVERED = "delivered"
-    CONFIRM = "confirm"  # done or unknown: only the list tells (v1)
-    CONFIRM_UNKNOWN = "confirm-unknown"  # refused unless the list still has the step open
+    CONFIRM = "confirm"  # done, or the step is unknown: the list tells (v1)
+    CONFIRM_UNKNOWN = "confirm-unknown"  # refused, unless the list has the step
+    CONFIRM_REFUSED = "confirm-refused"  # refused, unless the list has the step as completed
     REFUSED = "refused"
     RETRY = "retry"
 
@@ -311,10 +321,11 @@ def judge(status: int, body: bytes) -> Judgement:
         try:
             document = json.loads(text)
         except (ValueError, RecursionError):
-            return Judgement(Verdict.REFUSED, _server_text(text))
+            document = None
         if isinstance(document, dict) and "score" in document:
             return Judgement(Verdict.DELIVERED)
-        return Judgement(Verdict.REFUSED, _server_text(text))
+        # An early v2 says so of a request with other open steps, though it saved this one.
+        return Judgement(Verdict.CONFIRM_REFUSED, _server_text(text))
     reason = f"HTTP {status}" if is_page or not text else f"HTTP {status}: {_server_text(text)}"
     if is_page:
         # A servlet container answers with pages of its own, 404 too, while OpenMRS restarts.

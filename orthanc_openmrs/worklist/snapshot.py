@@ -7,7 +7,7 @@ over the items of the requests that are unchanged. Must not know: OpenMRS, Ortha
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orthanc_openmrs.model import ImagingRequest, Rejected, RequestList
 from orthanc_openmrs.worklist.attributes import POSITION
@@ -47,6 +47,7 @@ class Snapshot:
     items: tuple[WorklistItem, ...]
     offered: tuple[WorklistItem, ...]
     rejected: tuple[Rejected, ...]
+    generation: str
     read_at: float
     day: str
     _by_step: Mapping[str, WorklistItem]
@@ -84,6 +85,7 @@ class Snapshot:
             items=tuple(items),
             offered=offered,
             rejected=found.rejected,
+            generation=found.generation,
             read_at=read_at,
             day=day,
             _by_step={item.step.scheduled_procedure_step_id: item for item in items},
@@ -95,19 +97,8 @@ class Snapshot:
     def at(self, *, read_at: float, day: str) -> "Snapshot":
         """The same list, read again later, or seen on another day."""
         if day == self.day:
-            return Snapshot(
-                self.requests,
-                self.items,
-                self.offered,
-                self.rejected,
-                read_at,
-                day,
-                self._by_step,
-                self._index,
-                self._dates,
-                self._built,
-            )
-        found = RequestList(self.requests, self.rejected)
+            return replace(self, read_at=read_at)
+        found = RequestList(self.requests, self.rejected, self.generation)
         return Snapshot.build(found, read_at=read_at, day=day, previous=self)
 
     def step(self, scheduled_procedure_step_id: str) -> WorklistItem | None:

@@ -1,0 +1,337 @@
+"""Which steps of OpenMRS a study in Orthanc completes, by evidence.
+
+Decides: everything about linking, in this order.
+
+1. Evidence, in the order of `LinkBy`: each kind names requests (`_FINDERS`).
+2. Evidence of different requests contradicts: held.
+3. The patient must agree (`patient_agreement`), else held.
+4. Within the request: the steps that RequestAttributesSequence names, else the only open step
+   of a series' modality, else of several the one that PerformedProcedureStepID echoes.
+5. A step that is completed or rejected is left alone.
+
+Not enough or contradictory evidence is held for a person, with a reason; no evidence at all
+is no notification. Must not know: the network, the database, the clock.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orthanc_openmrs.model import (
+    ImagingRequest,
+    ProcedureStep,
+    SeriesSummary,
+    StudySummary,
+)
+from orthanc_openmrs.worklist import values
+from orthanc_openmrs.worklist.items import study_instance_uid
+
+
+class Outcome(StrEnum):
+    """What became of a study."""
+
+    LINKED = "linked"
+    HELD = "held"
+    SETTLED = "settled"  # its steps are completed or rejected already
+    UNLINKED = "unlinked"  # no evidence: not of the worklist
+    GONE = "gone"  # deleted from Orthanc before it was looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One step that the study completes, and the series that stands for it."""
+
+    step: ProcedureStep
+    series: SeriesSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict on a study; `reason` is for a person, free of personal data."""
+
+    outcome: Outcome
+    reason: str = ""
+    evidence: str = ""
+    request: ImagingRequest | None = None
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`OpenMRS.LinkBy` and `OpenMRS.HoldPatientMismatch`."""
+
+    link_by: tuple[str, ...]
+    hold_patient_mismatch: bool = True
+
+
+# --- the list, by what images may name -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The requests of the list by identifier. An identifier may name several."""
+
+    by_uid: Mapping[str, list[ImagingRequest]]
+    by_accession: Mapping[str, list[ImagingRequest]]
+    by_step: Mapping[str, list[tuple[ImagingRequest, ProcedureStep]]]
+    patients: frozenset[str] = field(repr=False)
+
+    @classmethod
+    def of(cls, requests: Iterable[ImagingRequest]) -> "Orders":
+        """Index a list."""
+        by_uid: dict[str, list[ImagingRequest]] = defaultdict(list)
+        by_accession: dict[str, list[ImagingRequest]] = defaultdict(list)
+        by_step: dict[str, list[tuple[ImagingRequest, ProcedureStep]]] = defaultdict(list)
+        patients = set()
+        for request in requests:
+            for uid in {request.study_instance_uid, study_instance_uid(request)}:
+                by_uid[uid].append(request)
+            for number in {
+                request.accession_number,
+                values.clean(request.accession_number),
+                values.accession_number(request.accession_number).text,
+            }:
+                by_accession[number].append(request)
+            for step in request.steps:
+                by_step[step.scheduled_procedure_step_id].append((request, step))
+            patients.add(_folded(request.patient_id))
+        return cls(dict(by_uid), dict(by_accession), dict(by_step), frozenset(patients))
+
+
+# --- the patient ---------------------------------------------------------------------------
+
+TRUNCATIONS = (16, 20, 32)
+"""Characters to which scanners are known to cut a PatientID."""
+
+
+class Agreement(StrEnum):
+    """How far the PatientID of the images is that of the request's patient."""
+
+    SAME = "same"
+    CUT = "cut"  # a scanner's truncation: enough beside other evidence
+    OTHER = "other"
+
+
+def patient_agreement(patient_id: str, expected: str) -> Agreement:
+    """Compare without blanks at the ends and without regard to case."""
+    found, wanted = _folded(patient_id), _folded(expected)
+    if found and found == wanted:
+        return Agreement.SAME
+    if len(found) in TRUNCATIONS and wanted.startswith(found):
+        return Agreement.CUT
+    return Agreement.OTHER
+
+
+def _folded(text: str) -> str:
+    return text.strip().casefold()
+
+
+# --- the evidence --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What one kind of evidence says: the requests it names, and ids that nobody knows."""
+
+    requests: tuple[ImagingRequest, ...] = ()
+    unknown: str = ""
+
+
+def _by_study_instance_uid(study: StudySummary, orders: Orders) -> _Finding:
+    # An unknown UID is no evidence: every study has one.
+    return _Finding(tuple(orders.by_uid.get(study.study_instance_uid, ())))
+
+
+def _by_request_attributes(study: StudySummary, orders: Orders) -> _Finding:
+    requests: list[ImagingRequest] = []
+    unknown = ""
+    for series in study.series:
+        for item in series.request_attributes:
+            step_id = item.scheduled_procedure_step_id
+            if not step_id:
+                continue
+            found = [
+                request
+                for request, _ in orders.by_step.get(step_id, ())
+                if item.requested_procedure_id in ("", request.requested_procedure_id)
+            ]
+            requests += found
+            if not found:
+                unknown = f"ScheduledProcedureStepID {step_id}"
+    return _Finding(_distinct(requests), unknown)
+
+
+def _by_accession_number(study: StudySummary, orders: Orders) -> _Finding:
+    number = study.accession_number.strip()
+    if not number:
+        return _Finding()
+    found = orders.by_accession.get(number) or orders.by_accession.get(values.clean(number), [])
+    if found or _folded(study.patient_id) not in orders.patients:
+        # Images of another hospital have numbers of their own: no evidence of an order here.
+        return _Finding(_distinct(found))
+    return _Finding(unknown="AccessionNumber")
+
+
+def _by_performed_procedure_step_id(study: StudySummary, orders: Orders) -> _Finding:
+    """The module's own rule. A scanner's counter may say anything, so only for the patient."""
+    requests = [
+        request
+        for series in study.series
+        for request, _ in orders.by_step.get(series.performed_procedure_step_id or "\0", ())
+        if patient_agreement(study.patient_id, request.patient_id) is Agreement.SAME
+    ]
+    return _Finding(_distinct(requests))
+
+
+def _distinct(requests: Iterable[ImagingRequest]) -> tuple[ImagingRequest, ...]:
+    return tuple(dict.fromkeys(requests))
+
+
+_FINDERS: Mapping[str, Callable[[StudySummary, Orders], _Finding]] = {
+    "StudyInstanceUID": _by_study_instance_uid,
+    "RequestAttributesSequence": _by_request_attributes,
+    "AccessionNumber": _by_accession_number,
+    "PerformedProcedureStepID": _by_performed_procedure_step_id,
+}
+
+
+# --- the decision --------------------------------------------------------------------------
+
+
+def link(study: StudySummary, orders: Orders, policy: Policy) -> Decision:
+    """Decide which steps a study completes."""
+    findings = {kind: _FINDERS[kind](study, orders) for kind in policy.link_by}
+    speaking = {kind: finding for kind, finding in findings.items() if finding.requests}
+    unknown = next((finding.unknown for finding in findings.values() if finding.unknown), "")
+    if not speaking:
+        if unknown:
+            return _held(f"{unknown} of the images is of no request in OpenMRS's list")
+        return Decision(Outcome.UNLINKED, "the images name no request of OpenMRS's list")
+
+    evidence = next(iter(speaking))
+    candidates = speaking[evidence].requests
+    for kind, finding in speaking.items():
+        common = tuple(request for request in candidates if request in finding.requests)
+        if not common and kind != "PerformedProcedureStepID":
+            return _held(
+                f"{evidence} and {kind} point at different requests "
+                f"({_ids(candidates)} and {_ids(finding.requests)})"
+            )
+        candidates = common or candidates
+    if len(candidates) > 1:
+        return _held(f"{evidence} points at several requests ({_ids(candidates)})", evidence)
+    request = candidates[0]
+    if unknown and evidence != "StudyInstanceUID":
+        return _held(
+            f"{unknown} of the images is of no request in OpenMRS's list, though {evidence} "
+            f"points at request {request.requested_procedure_id}",
+            evidence,
+        )
+    if (
+        policy.hold_patient_mismatch
+        and patient_agreement(study.patient_id, request.patient_id) is Agreement.OTHER
+    ):
+        what = "is not" if study.patient_id.strip() else "is empty, so not known to be"
+        return _held(
+            f"PatientID of the images {what} that of request {request.requested_procedure_id}, "
+            f"to which {evidence} points",
+            evidence,
+        )
+    return _choose_steps(study, request, evidence, policy)
+
+
+def _choose_steps(
+    study: StudySummary, request: ImagingRequest, evidence: str, policy: Policy
+) -> Decision:
+    chosen = _named_steps(study, request) if "RequestAttributesSequence" in policy.link_by else {}
+    if not chosen and evidence == "PerformedProcedureStepID":
+        chosen = _echoed_steps(study, request)
+        if not chosen:
+            return _held(
+                f"{evidence} names a step of request {request.requested_procedure_id}, but of "
+                "another modality than the images",
+                evidence,
+            )
+    if not chosen:
+        found = _steps_by_modality(study, request)
+        if isinstance(found, str) and "PerformedProcedureStepID" in policy.link_by:
+            found = _echoed_steps(study, request) or found
+        if isinstance(found, str):
+            return _held(found, evidence)
+        chosen = found
+    links = tuple(Link(step, series) for step, series in chosen.items() if step.status.is_open)
+    if not links:
+        return Decision(
+            Outcome.SETTLED,
+            "its steps are completed or rejected already: "
+            + ", ".join(step.scheduled_procedure_step_id for step in chosen),
+            evidence,
+            request,
+        )
+    return Decision(Outcome.LINKED, "", evidence, request, links)
+
+
+_Steps = dict[ProcedureStep, SeriesSummary]
+
+
+def _named_steps(study: StudySummary, request: ImagingRequest) -> _Steps:
+    """The steps of the request that RequestAttributesSequence names, each with its series."""
+    steps = {step.scheduled_procedure_step_id: step for step in request.steps}
+    chosen: _Steps = {}
+    for series in study.series:
+        for item in series.request_attributes:
+            step = steps.get(item.scheduled_procedure_step_id)
+            if step is None:
+                continue
+            kept = chosen.setdefault(step, series)
+            if _same_modality(series, step) and not _same_modality(kept, step):
+                chosen[step] = series
+    return chosen
+
+
+def _echoed_steps(study: StudySummary, request: ImagingRequest) -> _Steps:
+    """The steps whose id the scanner echoes as PerformedProcedureStepID. Where the modality is
+    another one, the number is the scanner's own."""
+    steps = {step.scheduled_procedure_step_id: step for step in request.steps}
+    chosen: _Steps = {}
+    for series in study.series:
+        step = steps.get(series.performed_procedure_step_id)
+        if step is not None and _same_modality(series, step):
+            chosen.setdefault(step, series)
+    return chosen
+
+
+def _steps_by_modality(study: StudySummary, request: ImagingRequest) -> _Steps | str:
+    """The only open step of each series' modality, or why there is none."""
+    chosen: _Steps = {}
+    for series in study.series:
+        of_modality = [step for step in request.steps if _same_modality(series, step)]
+        still_open = [step for step in of_modality if step.status.is_open]
+        if len(still_open) > 1:
+            ids = ", ".join(step.scheduled_procedure_step_id for step in still_open)
+            return (
+                f"request {request.requested_procedure_id} has several open steps of modality "
+                f"{series.modality} ({ids}), and the images don't say which"
+            )
+        for step in still_open or of_modality:
+            chosen.setdefault(step, series)
+    if not chosen:
+        modalities = ", ".join(sorted({series.modality for series in study.series}))
+        return (
+            f"request {request.requested_procedure_id} has no step of the study's modality "
+            f"({modalities or 'none'})"
+        )
+    return chosen
+
+
+def _same_modality(series: SeriesSummary, step: ProcedureStep) -> bool:
+    return series.modality.strip().upper() == values.code_string(step.modality).text != ""
+
+
+def _held(reason: str, evidence: str = "") -> Decision:
+    return Decision(Outcome.HELD, reason, evidence)
+
+
+def _ids(requests: Iterable[ImagingRequest]) -> str:
+    return ", ".join(request.requested_procedure_id for request in requests)

@@ -1,0 +1,354 @@
+"""From a noted study to a delivered notification, in threads of its own.
+
+Decides: when a study is linked, when a notification is sent, how long to wait after a
+failure. The database holds what is due, so that nothing is lost with a thread. Must not know:
+HTTP, SQL, Orthanc's module.
+"""
+
+import logging
+import queue
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from orthanc_openmrs.completion.linking import Decision, Orders, Outcome, Policy, link
+from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.model import (
+    NewNotification,
+    Notification,
+    NotificationState,
+    StepStatus,
+    StudySummary,
+)
+from orthanc_openmrs.openmrs.client import Answer
+from orthanc_openmrs.openmrs.documents import (
+    Judgement,
+    StatusUpdate,
+    Verdict,
+    judge,
+    status_update,
+)
+from orthanc_openmrs.store.database import DueStudy
+from orthanc_openmrs.worklist.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
+
+SENDERS = 8
+"""Notifications that are under way at once, each of another request."""
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 300.0
+"""Seconds before the second try, and at most between two tries."""
+
+IDLE = 30.0
+"""Seconds after which the database is looked at again without being told to."""
+
+LIST_TIMEOUT = 60.0
+"""Seconds that a decision waits for a fresh list before it is put off."""
+
+
+class Updates(Protocol):
+    """OpenMRS, as far as it is needed here."""
+
+    def post_update(self, update: StatusUpdate) -> Answer:
+        """Send a status update. Raises OpenMRSError."""
+
+
+class Lists(Protocol):
+    """Where a list that is fresh for sure comes from."""
+
+    def read_now(self, timeout: float) -> Snapshot:
+        """A list read after this call. Raises OpenMRSError."""
+
+
+class Outbox(Protocol):
+    """The database, as far as it is needed here; each method may raise StoreError."""
+
+    def due_studies(self, limit: int = 100) -> list[DueStudy]: ...
+    def decide_study(
+        self, due: DueStudy, outcome: str, reason: str, found: Sequence[NewNotification]
+    ) -> int: ...
+    def postpone_study(self, due: DueStudy, seconds: float, reason: str) -> None: ...
+    def due_notifications(self, limit: int = 100) -> list[Notification]: ...
+    def next_due(self) -> float | None: ...
+    def delivered(self, notification: Notification) -> None: ...
+    def failed(self, notification: Notification, reason: str) -> None: ...
+    def retry_later(self, notification: Notification, seconds: float, reason: str) -> None: ...
+
+
+def pause_after(attempts: int) -> float:
+    """Seconds to wait after a try that failed, `attempts` having failed before it.
+
+    Doubled each time and spread over the upper half, so that those who failed together don't
+    come back together.
+    """
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempts, 30))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+_UNLESS_COMPLETED = {
+    Verdict.CONFIRM: Verdict.RETRY,
+    Verdict.CONFIRM_UNKNOWN: Verdict.RETRY,
+    Verdict.CONFIRM_REFUSED: Verdict.REFUSED,
+}
+"""The verdict where the list has the step, but not as completed."""
+
+
+class Reporter:
+    """Links the studies and sends the notifications that the database holds."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        read_study: Callable[[str], StudySummary | None],
+        snapshot: Callable[[], Snapshot | None],
+        lists: Lists,
+        updates: Updates,
+        policy: Policy,
+        clock: Callable[[], float],
+    ) -> None:
+        self._outbox = outbox
+        self._read_study = read_study
+        self._snapshot = snapshot
+        self._lists = lists
+        self._updates = updates
+        self._policy = policy
+        self._clock = clock
+        self._orders: tuple[Snapshot, Orders] | None = None
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._hand_over: queue.Queue[Notification | None] = queue.Queue(SENDERS)
+        self._under_way: set[str] = set()
+        self._under_way_lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._link_studies, name="openmrs-link", daemon=True),
+            threading.Thread(target=self._dispatch, name="openmrs-dispatch", daemon=True),
+            *(
+                threading.Thread(target=self._send, name=f"openmrs-send-{at}", daemon=True)
+                for at in range(SENDERS)
+            ),
+        ]
+        self._dispatch_wake = threading.Event()
+
+    def start(self) -> None:
+        """Start the threads; what the database holds is taken up at once."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """A study was noted, or a person decided something."""
+        self._wake.set()
+        self._dispatch_wake.set()
+
+    def stop(self, timeout: float) -> None:
+        """Stop within `timeout` seconds. What is under way stays due in the database."""
+        self._stopping.set()
+        self.wake()
+        for _ in range(SENDERS):
+            try:
+                self._hand_over.put_nowait(None)
+            except queue.Full:
+                break
+        for thread in self._threads[:2]:
+            if thread.ident is not None:
+                thread.join(timeout / 2)
+
+    # --- linking ---
+
+    def _link_studies(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            progressed = False
+            try:
+                for due in self._outbox.due_studies():
+                    if self._stopping.is_set():
+                        return
+                    self._link_study(due)
+                    progressed = True
+            except StoreError as problem:
+                _log.error("studies can't be linked now: %s", problem)
+            if progressed:
+                self._dispatch_wake.set()
+            else:
+                self._wake.wait(self._seconds_to_next())
+
+    def _link_study(self, due: DueStudy) -> None:
+        try:
+            decision, study = self._decide(due.study)
+        except OpenMRSError as problem:
+            seconds = pause_after(due.attempts)
+            self._outbox.postpone_study(due, seconds, f"waiting for OpenMRS's list: {problem}")
+            return
+        except StoreError:
+            raise
+        except Exception as problem:  # one odd study must not stop the others
+            _log.exception("study %s can't be linked now", due.study)
+            seconds = pause_after(due.attempts)
+            self._outbox.postpone_study(due, seconds, f"can't be read: {type(problem).__name__}")
+            return
+        found = _notifications(decision, study) if study is not None else []
+        new = self._outbox.decide_study(due, decision.outcome, decision.reason, found)
+        if decision.outcome is Outcome.HELD:
+            _log.warning("study %s is held: %s", due.study, decision.reason)
+        elif new:
+            _log.warning(
+                "study %s completes step %s of request %s (%s)",
+                due.study,
+                ", ".join(item.scheduled_procedure_step_id for item in found),
+                found[0].requested_procedure_id,
+                decision.evidence,
+            )
+
+    def _decide(self, study_id: str) -> tuple[Decision, StudySummary | None]:
+        """Link with the list at hand; what that list can't settle is asked of a fresh one."""
+        study = self._read_study(study_id)
+        if study is None:
+            return Decision(Outcome.GONE, "the study is no longer in Orthanc"), None
+        snapshot = self._snapshot()
+        if snapshot is not None:
+            decision = link(study, self._orders_of(snapshot), self._policy)
+            if decision.outcome in (Outcome.LINKED, Outcome.UNLINKED):
+                return decision, study
+        snapshot = self._lists.read_now(LIST_TIMEOUT)
+        return link(study, self._orders_of(snapshot), self._policy), study
+
+    def _orders_of(self, snapshot: Snapshot) -> Orders:
+        if self._orders is None or self._orders[0].requests is not snapshot.requests:
+            self._orders = (snapshot, Orders.of(snapshot.requests))
+        return self._orders[1]
+
+    # --- sending ---
+
+    def _dispatch(self) -> None:
+        while not self._stopping.is_set():
+            self._dispatch_wake.clear()
+            handed = False
+            try:
+                for notification in self._outbox.due_notifications():
+                    handed |= self._hand(notification)
+            except StoreError as problem:
+                _log.error("notifications can't be sent now: %s", problem)
+            if not handed:
+                self._dispatch_wake.wait(self._seconds_to_next())
+
+    def _hand(self, notification: Notification) -> bool:
+        with self._under_way_lock:
+            if notification.requested_procedure_id in self._under_way:
+                return False
+            self._under_way.add(notification.requested_procedure_id)
+        while not self._stopping.is_set():
+            try:
+                self._hand_over.put(notification, timeout=1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def _send(self) -> None:
+        while not self._stopping.is_set():
+            notification = self._hand_over.get()
+            if notification is None:
+                return
+            try:
+                self._deliver(notification)
+            except StoreError as problem:
+                _log.error("notification %d: %s", notification.id, problem)
+                self._stopping.wait(FIRST_PAUSE)
+            except Exception:  # a sender must live; the notification stays due
+                _log.exception("notification %d failed", notification.id)
+                self._stopping.wait(FIRST_PAUSE)
+            finally:
+                with self._under_way_lock:
+                    self._under_way.discard(notification.requested_procedure_id)
+                self._dispatch_wake.set()
+
+    def _deliver(self, notification: Notification) -> None:
+        if notification.attempts and self._is_completed(notification):
+            # The earlier try was saved, though its answer said otherwise or never came.
+            self._outbox.delivered(notification)
+            return
+        try:
+            answer = self._updates.post_update(StatusUpdate.from_json(notification.update))
+            judgement = judge(answer.status, answer.body)
+            judgement = self._confirmed(notification, judgement)
+        except OpenMRSError as problem:
+            judgement = Judgement(Verdict.RETRY, str(problem))
+        if judgement.verdict is Verdict.DELIVERED:
+            self._outbox.delivered(notification)
+            _log.warning(
+                "OpenMRS has step %s as completed (notification %d)",
+                notification.scheduled_procedure_step_id,
+                notification.id,
+            )
+        elif judgement.verdict is Verdict.REFUSED:
+            self._outbox.failed(notification, judgement.reason)
+            _log.error("notification %d is refused: %s", notification.id, judgement.reason)
+        else:
+            seconds = pause_after(notification.attempts)
+            self._outbox.retry_later(notification, seconds, judgement.reason)
+            if notification.attempts == 0:
+                _log.error("notification %d waits: %s", notification.id, judgement.reason)
+
+    def _is_completed(self, notification: Notification) -> bool:
+        """Whether a fresh list has the step completed; False where there is none to ask."""
+        try:
+            snapshot = self._lists.read_now(LIST_TIMEOUT)
+        except OpenMRSError:
+            return False
+        item = snapshot.step(notification.scheduled_procedure_step_id)
+        return item is not None and item.step.status is StepStatus.COMPLETED
+
+    def _confirmed(self, notification: Notification, judgement: Judgement) -> Judgement:
+        """What the list says where the answer leaves it open."""
+        if judgement.verdict not in _UNLESS_COMPLETED:
+            return judgement
+        item = self._lists.read_now(LIST_TIMEOUT).step(notification.scheduled_procedure_step_id)
+        if item is not None and item.step.status is StepStatus.COMPLETED:
+            return Judgement(Verdict.DELIVERED)
+        verdict = Verdict.REFUSED if item is None else _UNLESS_COMPLETED[judgement.verdict]
+        known = "has the step still open" if item else "knows no such step"
+        return Judgement(verdict, judgement.reason or f"OpenMRS said nothing, and {known}")
+
+    def _seconds_to_next(self) -> float:
+        """Until something is due, IDLE at most."""
+        try:
+            due = self._outbox.next_due()
+        except StoreError:
+            return FIRST_PAUSE
+        if due is None:
+            return IDLE
+        # What is due and under way already: its sender wakes the dispatcher when it is done.
+        return min(IDLE, max(FIRST_PAUSE, due - self._clock()))
+
+
+def _notifications(decision: Decision, study: StudySummary) -> list[NewNotification]:
+    if decision.outcome is Outcome.HELD:
+        return [
+            NewNotification(
+                study=study.study,
+                study_instance_uid=study.study_instance_uid,
+                state=NotificationState.HELD,
+                evidence=decision.evidence,
+                reason=decision.reason,
+            )
+        ]
+    if decision.outcome is not Outcome.LINKED or decision.request is None:
+        return []
+    request = decision.request
+    pairs = [(item.step.scheduled_procedure_step_id, item.series) for item in decision.links]
+    return [
+        NewNotification(
+            study=study.study,
+            study_instance_uid=study.study_instance_uid,
+            state=NotificationState.PENDING,
+            requested_procedure_id=request.requested_procedure_id,
+            scheduled_procedure_step_id=target[0],
+            evidence=decision.evidence,
+            update=status_update(
+                study, request, [target, *(pair for pair in pairs if pair != target)]
+            ).to_json(),
+        )
+        for target in pairs
+    ]

@@ -1,0 +1,304 @@
+"""Orthanc's configuration → `Settings`.
+
+Decides: which keys there are, their types, bounds and defaults, and the words of a refusal.
+The schema is JSON Schema (draft 2020-12). Must not know: Orthanc's module, the network; the
+configuration comes in as the object that Orthanc's JSON holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from orthanc_openmrs.errors import ConfigurationError
+from orthanc_openmrs.worklist.datasets import CODECS
+from orthanc_openmrs.worklist.matching import Station
+
+_AE_TITLE = {"type": "string", "pattern": r"^(?=.*[^ ])[ -\[\]-~]{1,16}$"}
+_DAYS = {"type": "integer", "minimum": 0, "maximum": 36500}
+_URL = {"type": "string", "pattern": r"^https?://[^/\s]+\S*$"}
+_FILE = {"type": "string", "minLength": 1}
+
+EVIDENCE = (
+    "StudyInstanceUID",
+    "RequestAttributesSequence",
+    "AccessionNumber",
+    "PerformedProcedureStepID",
+)
+
+SECTION: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "RefreshInterval": {"type": "number", "minimum": 1, "maximum": 3600, "default": 10},
+        "MaxStaleness": {"type": "number", "minimum": 1, "maximum": 31536000, "default": 86400},
+        "Timeout": {"type": "number", "minimum": 0.1, "maximum": 600, "default": 10},
+        "UpdateTimeout": {"type": "number", "minimum": 0.1, "maximum": 3600, "default": 120},
+        "MaxResponseSize": {"type": "integer", "minimum": 1, "maximum": 1024, "default": 64},
+        "CACertificates": _FILE,
+        "VerifyCertificates": {"type": "boolean", "default": True},
+        "ClientCertificate": _FILE,
+        "ClientKey": _FILE,
+        "RestURL": _URL,
+        "PersonNames": {"enum": ["split", "verbatim", "lookup"], "default": "split"},
+        "StationFilter": {"enum": ["query", "caller"], "default": "query"},
+        "Stations": {
+            "type": "object",
+            "default": {},
+            "propertyNames": _AE_TITLE,
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "Charset": {"enum": ["ascii"]},
+                    "AETitles": {"type": "array", "items": _AE_TITLE, "minItems": 1},
+                    "DaysBack": _DAYS,
+                    "DaysAhead": _DAYS,
+                },
+            },
+        },
+        "LinkBy": {
+            "type": "array",
+            "items": {"enum": list(EVIDENCE)},
+            "uniqueItems": True,
+            "minItems": 1,
+            "default": list(EVIDENCE),
+        },
+        "HoldPatientMismatch": {"type": "boolean", "default": True},
+        "ReportInProgress": {"type": "boolean", "default": True},
+        "Database": {"type": "string", "pattern": r"^(sqlite|postgresql\+psycopg)://"},
+        "KeepDelivered": {"type": "number", "minimum": 0, "maximum": 36500, "default": 90},
+        "Debug": {"type": "boolean", "default": False},
+    },
+}
+
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "required": ["ImagingWorklistURL", "ImagingUpdateRequestStatus"],
+    "properties": {
+        "ImagingWorklistURL": _URL,
+        "ImagingUpdateRequestStatus": _URL,
+        "ImagingWorklistUsername": {"type": "string", "default": ""},
+        "ImagingWorklistPassword": {"type": "string", "default": ""},
+        "OpenMRS": SECTION,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The plugin's configuration, complete and checked. Durations are seconds, sizes bytes."""
+
+    worklist_url: str
+    update_url: str
+    username: str
+    password: str = field(repr=False)
+    rest_url: str
+    refresh_interval: float
+    max_staleness: float
+    timeout: float
+    update_timeout: float
+    max_response_size: int
+    verify: bool | str
+    client_certificate: tuple[str, str] | str | None
+    person_names: str
+    own_steps_only: bool
+    stations: Mapping[str, Station]
+    codec: str
+    link_by: tuple[str, ...]
+    hold_patient_mismatch: bool
+    report_in_progress: bool
+    database: str = field(repr=False)
+    keep_delivered: float
+    debug: bool
+    warnings: tuple[str, ...]
+    """What works but isn't what a hospital wants, to be logged at the start."""
+
+
+def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
+    """Check Orthanc's configuration and fill in the defaults.
+
+    `folder` is that of Orthanc's configuration, from which its relative paths count. Raises
+    ConfigurationError with the first key that is wrong, never with its value.
+    """
+    _validate(configuration)
+    _refuse_native_worklists(configuration)
+    section: dict[str, Any] = {
+        key: schema["default"]
+        for key, schema in SECTION["properties"].items()
+        if "default" in schema
+    } | dict(configuration.get("OpenMRS", {}))
+    for key in ("ImagingWorklistURL", "ImagingUpdateRequestStatus"):
+        _check_url(key, configuration[key])
+    worklist_url = configuration["ImagingWorklistURL"]
+    codec, warnings = _codec(configuration)
+    return Settings(
+        worklist_url=worklist_url,
+        update_url=configuration["ImagingUpdateRequestStatus"],
+        username=configuration.get("ImagingWorklistUsername", ""),
+        password=configuration.get("ImagingWorklistPassword", ""),
+        rest_url=section.get("RestURL") or _rest_url(worklist_url),
+        refresh_interval=section["RefreshInterval"],
+        max_staleness=section["MaxStaleness"],
+        timeout=section["Timeout"],
+        update_timeout=section["UpdateTimeout"],
+        max_response_size=section["MaxResponseSize"] * 1024 * 1024,
+        verify=section["VerifyCertificates"]
+        and (_existing_file(section, "CACertificates", folder) or True),
+        client_certificate=_client_certificate(section, folder),
+        person_names=section["PersonNames"],
+        own_steps_only=section["StationFilter"] == "caller",
+        stations={title: _station(rules) for title, rules in section["Stations"].items()},
+        codec=codec,
+        link_by=tuple(section["LinkBy"]),
+        hold_patient_mismatch=section["HoldPatientMismatch"],
+        report_in_progress=section["ReportInProgress"],
+        database=section.get("Database") or _default_database(configuration, folder),
+        keep_delivered=section["KeepDelivered"] * 86400,
+        debug=section["Debug"],
+        warnings=tuple(warnings),
+    )
+
+
+def _validate(configuration: Mapping[str, Any]) -> None:
+    problems = sorted(
+        Draft202012Validator(SCHEMA).iter_errors(dict(configuration)),
+        key=lambda problem: (list(map(str, problem.absolute_path)), str(problem.validator)),
+    )
+    if problems:
+        raise _refusal(problems[0])
+
+
+def _refusal(problem: ValidationError) -> ConfigurationError:
+    """One line that names the key, its value's type and what is expected."""
+    path = ".".join(str(part) for part in problem.absolute_path)
+    found = f"is {_type_name(problem.instance)}"
+    expected: Any = problem.validator_value
+    schema: Any = problem.schema
+    instance: Any = problem.instance
+    match problem.validator:
+        case "required":
+            missing = next(key for key in expected if key not in instance)
+            return ConfigurationError(
+                f"{path}.{missing}" if path else missing,
+                "is missing: Orthanc's configuration must have it",
+            )
+        case "additionalProperties":
+            allowed = schema["properties"]
+            unknown = sorted(key for key in instance if key not in allowed)[0]
+            return ConfigurationError(
+                f"{path}.{unknown}", "is not a key of this plugin; keys are " + ", ".join(allowed)
+            )
+        case "type":
+            words = f"{found}, expected {_ARTICLES.get(str(expected), str(expected))}"
+        case "enum":
+            words = f"{found}, expected one of " + ", ".join(map(str, expected))
+        case "pattern":
+            words = f"{found}, expected {_EXPECTED_PATTERNS[expected]}"
+        case "minimum" | "maximum":
+            words = f"is out of range, expected {schema['minimum']} to {schema['maximum']}"
+        case _:
+            words = f"{found} that can't be used ({problem.validator}: {expected})"
+    return ConfigurationError(path, words)
+
+
+_ARTICLES = {
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "an array",
+    "object": "an object",
+}
+
+_EXPECTED_PATTERNS = {
+    _URL["pattern"]: "a URL that begins with http:// or https://",
+    _AE_TITLE["pattern"]: "an AE title (1 to 16 ASCII characters)",
+    SECTION["properties"]["Database"]["pattern"]: "a URL: sqlite:///… or postgresql+psycopg://…",
+}
+
+
+def _type_name(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "an array"}
+    return names.get(type(value), "an object")
+
+
+def _refuse_native_worklists(configuration: Mapping[str, Any]) -> None:
+    native = configuration.get("Worklists")
+    if isinstance(native, Mapping) and native.get("Enable") is True:
+        raise ConfigurationError(
+            "Worklists.Enable",
+            "is true: Orthanc takes one worklist plugin only; set it to false to let this "
+            "plugin answer the scanners",
+        )
+
+
+def _check_url(key: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        complete = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ConfigurationError(key, "is text, expected a URL with a host and a valid port")
+    if parts.username or parts.password:
+        raise ConfigurationError(
+            key,
+            "has credentials in it: use ImagingWorklistUsername and ImagingWorklistPassword",
+        )
+
+
+def _rest_url(worklist_url: str) -> str:
+    root, mark, _ = worklist_url.partition("/ws/rest/v1")
+    return root + mark if mark else ""
+
+
+def _codec(configuration: Mapping[str, Any]) -> tuple[str, list[str]]:
+    encoding = configuration.get("DefaultEncoding", "Latin1")
+    codec = CODECS.get(str(encoding), "ascii")
+    if codec == "utf-8":
+        return codec, []
+    return codec, [
+        f"DefaultEncoding is {encoding}: names that it can't hold are sent in Latin letters; set "
+        '"DefaultEncoding": "Utf8" for scanners that can read Unicode'
+    ]
+
+
+def _station(rules: Mapping[str, Any]) -> Station:
+    return Station(
+        ae_titles=tuple(rules.get("AETitles", ())),
+        charset=rules.get("Charset", ""),
+        days_back=rules.get("DaysBack"),
+        days_ahead=rules.get("DaysAhead"),
+    )
+
+
+def _existing_file(section: Mapping[str, Any], key: str, folder: Path) -> str | None:
+    name = section.get(key)
+    if name is None:
+        return None
+    path = folder / name
+    if not path.exists():
+        raise ConfigurationError(f"OpenMRS.{key}", f"there is no such file: {path}")
+    return str(path)
+
+
+def _client_certificate(section: Mapping[str, Any], folder: Path) -> tuple[str, str] | str | None:
+    certificate = _existing_file(section, "ClientCertificate", folder)
+    key = _existing_file(section, "ClientKey", folder)
+    if key and not certificate:
+        raise ConfigurationError("OpenMRS.ClientKey", "needs OpenMRS.ClientCertificate beside it")
+    return (certificate, key) if certificate and key else certificate
+
+
+def _default_database(configuration: Mapping[str, Any], folder: Path) -> str:
+    storage = configuration.get("StorageDirectory") or "OrthancStorage"
+    index = configuration.get("IndexDirectory") or storage
+    return f"sqlite:///{folder / str(index) / 'openmrs.db'}"

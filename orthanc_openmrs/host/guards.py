@@ -1,0 +1,115 @@
+"""The callbacks that Orthanc calls, each behind its guard.
+
+The rule: a worklist callback raises only where no list is fresh enough, or the query is no
+dataset (the scanner gets status C000, as it must not take "failed" for "no patients"); a
+change callback never raises; a REST callback turns every error into a status.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from orthanc_openmrs.errors import PluginError, WorklistUnavailable
+from orthanc_openmrs.host.api import (
+    ChangeCallback,
+    Orthanc,
+    RestCallback,
+    RestOutput,
+    WorklistAnswers,
+    WorklistCallback,
+    WorklistQuery,
+)
+from orthanc_openmrs.rest.messages import Request, Response, error
+
+_log = logging.getLogger(__name__)
+
+
+def worklist_callback(answers_to: Callable[[bytes, str], list[bytes]]) -> WorklistCallback:
+    """C-FIND: from the identifier and the calling AE title to encoded answers."""
+
+    def on_worklist(
+        answers: WorklistAnswers, query: WorklistQuery, issuer_aet: str, called_aet: str
+    ) -> None:
+        try:
+            found = answers_to(query.WorklistGetDicomQuery(), issuer_aet)
+        except WorklistUnavailable as problem:
+            _log.error("the query of %s fails: %s", issuer_aet, problem)
+            raise
+        except ValueError as problem:
+            _log.error("the query of %s fails: %s", issuer_aet, problem)
+            raise
+        for dataset in found:
+            answers.WorklistAddAnswer(query, dataset)
+        _log.info("%d steps for %s", len(found), issuer_aet)
+
+    return on_worklist
+
+
+def change_callback(on_change: Callable[[int, str], None]) -> ChangeCallback:
+    """A change: its type and the Orthanc ID of the resource."""
+
+    def on_orthanc_change(change_type: int, level: int, resource: str) -> None:
+        try:
+            on_change(change_type, resource)
+        except PluginError as problem:
+            _log.error("change %d of %s is not noted: %s", change_type, resource, problem)
+        except Exception:
+            _log.exception("change %d of %s is not noted", change_type, resource)
+
+    return on_orthanc_change
+
+
+def rest_callback(respond: Callable[[Request], Response]) -> RestCallback:
+    """HTTP: from a request to a response, which is always given."""
+
+    def on_request(output: RestOutput, uri: str, **details: Any) -> None:
+        request = Request(
+            method=details["method"],
+            path=uri,
+            query=dict(details.get("get", {})),
+            headers=dict(details.get("headers", {})),
+            body=details.get("body") or b"",
+        )
+        try:
+            response = respond(request)
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.path)
+            response = error(500, "the plugin failed; see Orthanc's log", request)
+        _send(output, response)
+
+    return on_request
+
+
+def _send(output: RestOutput, response: Response) -> None:
+    for key, value in response.headers.items():
+        output.SetHttpHeader(key, value)
+    if response.status == 200:
+        output.AnswerBuffer(response.body, response.content_type)
+    elif response.status == 405:
+        output.SendMethodNotAllowed(response.allow)
+    else:
+        output.SetHttpHeader("Content-Type", response.content_type)
+        text = response.body.decode()
+        try:
+            output.SendHttpStatus(response.status, text, len(response.body))  # plugin 4.0
+        except TypeError:
+            output.SendHttpStatus(response.status, text)  # plugin 5.0 and later
+
+
+def core_rest(host: Orthanc) -> Callable[[str], Any]:
+    """Orthanc's core REST API: a route → its JSON, None where there is no such resource."""
+
+    def get(uri: str) -> Any:
+        try:
+            return json.loads(host.RestApiGet(uri))
+        except host.OrthancException as problem:
+            if problem.args and problem.args[0] in _NOT_FOUND:
+                return None
+            raise
+
+    return get
+
+
+_NOT_FOUND = (7, 17)
+"""Orthanc's ErrorCode InexistentItem and UnknownResource."""

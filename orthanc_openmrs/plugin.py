@@ -1,0 +1,142 @@
+"""Composition: reads the configuration, builds every part by hand, registers, starts, stops.
+
+Importing it has no effect. `start` is called by `orthancWorklist.py`, or by another
+PythonScript, which may chain `on_change` to a callback of its own.
+"""
+
+import importlib
+import json
+import logging
+import time
+from pathlib import Path
+from typing import cast
+
+from orthanc_openmrs import __version__
+from orthanc_openmrs.completion.linking import Policy
+from orthanc_openmrs.completion.reporter import Reporter
+from orthanc_openmrs.completion.study import read_study
+from orthanc_openmrs.config import Settings, read_settings
+from orthanc_openmrs.errors import PluginError
+from orthanc_openmrs.host import guards, logs
+from orthanc_openmrs.host.api import ChangeCallback, Orthanc
+from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.rest.router import Router
+from orthanc_openmrs.rest.routes import Routes
+from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.worklist.refresh import Refresher
+from orthanc_openmrs.worklist.service import StationRules, Worklist
+
+_log = logging.getLogger(__name__)
+
+STOP_TIMEOUT = 1.0
+"""Seconds that each thread is given to end when Orthanc stops."""
+
+
+class Plugin:
+    """The parts, and what Orthanc's changes mean to them."""
+
+    def __init__(self, host: Orthanc, settings: Settings) -> None:
+        self._change_type = host.ChangeType
+        self._client = OpenMRSClient(
+            worklist_url=settings.worklist_url,
+            update_url=settings.update_url,
+            username=settings.username,
+            password=settings.password,
+            timeout=settings.timeout,
+            update_timeout=settings.update_timeout,
+            max_response_size=settings.max_response_size,
+            verify=settings.verify,
+            client_certificate=settings.client_certificate,
+        )
+        self._database = Database(settings.database)
+        self.worklist = Worklist(
+            StationRules(settings.stations, settings.own_steps_only, settings.codec),
+            max_staleness=settings.max_staleness,
+        )
+        self._refresher = Refresher(
+            self._client, self.worklist, self._database, interval=settings.refresh_interval
+        )
+        get = guards.core_rest(host)
+        self._reporter = Reporter(
+            outbox=self._database,
+            read_study=lambda study: read_study(get, study),
+            snapshot=lambda: self.worklist.snapshot,
+            lists=self._refresher,
+            updates=self._client,
+            policy=Policy(settings.link_by, settings.hold_patient_mismatch),
+            clock=time.time,
+        )
+        self.router = Router(
+            Routes(
+                worklist=self.worklist,
+                source_status=lambda: self._refresher.status,
+                notification_counts=self._database.notification_counts,
+            ).table()
+        )
+
+    def start_reading(self) -> None:
+        """Serve the kept list and begin to read OpenMRS's."""
+        self._refresher.restore()
+        self._refresher.start()
+
+    def on_change(self, change_type: int, resource: str) -> None:
+        """Orthanc's changes: no network here, and no more than one insert."""
+        if change_type == self._change_type.STABLE_STUDY:
+            self._database.note_study(resource)
+            self._reporter.wake()
+        elif change_type == self._change_type.ORTHANC_STARTED:
+            self._reporter.start()
+        elif change_type == self._change_type.ORTHANC_STOPPED:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the threads, whatever OpenMRS does."""
+        self._client.close()
+        self._reporter.stop(STOP_TIMEOUT)
+        self._refresher.stop(STOP_TIMEOUT)
+        self._database.close()
+
+
+_on_change: ChangeCallback | None = None
+
+
+def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Plugin:
+    """Start the plugin in this Orthanc.
+
+    `register_on_change=False` leaves Orthanc's only on-change callback to the caller's own
+    script, which then calls `on_change`. Raises PluginError, after one line in Orthanc's log,
+    where the configuration or the database can't be used; Orthanc doesn't start then.
+    """
+    global _on_change
+    if host is None:
+        host = cast(Orthanc, importlib.import_module("orthanc"))
+    logs.install(host)
+    try:
+        plugin = Plugin(host, _settings(host))
+    except PluginError as problem:
+        _log.error("the plugin can't start: %s", problem)
+        # The traceback that the Python plugin prints would only bury the line above.
+        raise problem.with_traceback(None) from None
+    _on_change = guards.change_callback(plugin.on_change)
+    host.RegisterWorklistCallback(guards.worklist_callback(plugin.worklist.answers))
+    host.RegisterRestCallback("/openmrs(/.*)?", guards.rest_callback(plugin.router.respond))
+    if register_on_change:
+        host.RegisterOnChangeCallback(_on_change)
+    plugin.start_reading()
+    _log.warning("orthanc-openmrs %s serves the worklist of OpenMRS", __version__)
+    return plugin
+
+
+def on_change(change: int, level: int, resource: str) -> None:
+    """To be called from another script's on-change callback, with its own arguments."""
+    if _on_change is not None:
+        _on_change(change, level, resource)
+
+
+def _settings(host: Orthanc) -> Settings:
+    path = Path(host.GetConfigurationPath() or ".").resolve()
+    folder = path if path.is_dir() else path.parent
+    settings = read_settings(json.loads(host.GetConfiguration()), folder)
+    for warning in settings.warnings:
+        _log.warning("%s", warning)
+    return settings

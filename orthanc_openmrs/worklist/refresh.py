@@ -1,0 +1,226 @@
+"""Reads OpenMRS's list in the background.
+
+Decides: when the list is read, and what stays served when it can't be. One thread reads; a
+read never overlaps another, and nobody who is served waits for it. Must not know: HTTP, SQL.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.openmrs.client import PROBLEMS
+from orthanc_openmrs.openmrs.documents import read_list
+from orthanc_openmrs.worklist.service import Worklist
+from orthanc_openmrs.worklist.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 60
+"""Seconds between two tries while OpenMRS is away, where RefreshInterval isn't longer."""
+
+
+class ListSource(Protocol):
+    """OpenMRS, as far as it is needed here."""
+
+    def get_list(self) -> bytes:
+        """The body of the list. Raises OpenMRSError."""
+
+
+class ListStore(Protocol):
+    """The database, as far as it is needed here; each method may raise StoreError."""
+
+    def load_worklist(self) -> tuple[bytes, float] | None:
+        """The kept list and its time."""
+
+    def save_worklist(self, body: bytes, read_at: float) -> None:
+        """Keep a list."""
+
+    def touch_worklist(self, read_at: float) -> None:
+        """The kept list was read again, unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How OpenMRS answers: `last_error` is "" while it does. Times are 0 for never."""
+
+    last_success: float = 0.0
+    last_error: str = ""
+    error_kind: str = ""
+    failing_since: float = 0.0
+    failures: int = 0
+
+
+class Refresher:
+    """Keeps a `Worklist` as fresh as `interval` seconds allow."""
+
+    def __init__(
+        self,
+        source: ListSource,
+        worklist: Worklist,
+        store: ListStore,
+        *,
+        interval: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._source = source
+        self._worklist = worklist
+        self._store = store
+        self._interval = interval
+        self._clock = clock
+        self._digest = b""
+        self._status = SourceStatus()
+        self._condition = threading.Condition()
+        self._started_reads = 0
+        self._ended_reads = 0
+        self._outcome: OpenMRSError | None = None
+        self._wanted = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="openmrs-refresh", daemon=True)
+
+    @property
+    def status(self) -> SourceStatus:
+        """How OpenMRS answers."""
+        return self._status
+
+    def restore(self) -> None:
+        """Serve the list that was kept, until the first read."""
+        try:
+            kept = self._store.load_worklist()
+        except StoreError as problem:
+            _log.error("the kept worklist can't be read: %s", problem)
+            return
+        if kept is None:
+            return
+        body, read_at = kept
+        try:
+            self._serve(body, read_at)
+        except OpenMRSError as problem:
+            _log.error("the kept worklist can't be used: %s", problem)
+            return
+        snapshot = self._worklist.snapshot
+        assert snapshot is not None
+        _log.warning(
+            "serving the kept worklist: %d of %d steps, read %.0f s ago",
+            len(snapshot.offered),
+            len(snapshot.items),
+            self._clock() - read_at,
+        )
+
+    def start(self) -> None:
+        """Start reading; the first read is at once."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Stop reading. A read that hangs is left to its daemon thread after `timeout` s."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def read_now(self, timeout: float) -> Snapshot:
+        """The snapshot of a read that starts after this call.
+
+        Raises OpenMRSError where OpenMRS doesn't give one within `timeout` seconds.
+        """
+        with self._condition:
+            ticket = self._started_reads + 1
+            self._wanted = True
+            self._condition.notify_all()
+            done = self._condition.wait_for(
+                lambda: self._ended_reads >= ticket or self._stopping, timeout
+            )
+            outcome = self._outcome
+            if not done or self._ended_reads < ticket:
+                raise OpenMRSError("timeout", f"the list was not read within {timeout:g} s")
+        if outcome is not None:
+            raise OpenMRSError(outcome.kind, str(outcome))
+        snapshot = self._worklist.snapshot
+        assert snapshot is not None
+        return snapshot
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if self._stopping:
+                    return
+                self._wanted = False
+                self._started_reads += 1
+            outcome: OpenMRSError | None = None
+            try:
+                self._read()
+            except OpenMRSError as problem:
+                outcome = problem
+                self._note_failure(problem)
+            except Exception as problem:  # the thread must live: without it the list grows old
+                outcome = OpenMRSError("not-a-list", f"the list can't be read: {problem!r:.200}")
+                _log.exception("reading the list failed")
+                self._note_failure(outcome)
+            self._turn_of_the_day()
+            with self._condition:
+                self._ended_reads = self._started_reads
+                self._outcome = outcome
+                self._condition.notify_all()
+                self._condition.wait_for(lambda: self._wanted or self._stopping, self._pause())
+
+    def _pause(self) -> float:
+        failures = min(self._status.failures, 16)
+        return max(self._interval, min(self._interval * 2.0**failures / 2, LONGEST_PAUSE))
+
+    def _read(self) -> None:
+        started = self._clock()
+        body = self._source.get_list()
+        changed = self._serve(body, started)
+        before, self._status = self._status, SourceStatus(last_success=self._clock())
+        if before.failures:
+            _log.warning("OpenMRS answers again, after %d failed reads", before.failures)
+        try:
+            if changed:
+                self._store.save_worklist(body, started)
+            else:
+                self._store.touch_worklist(started)
+        except StoreError as problem:
+            self._digest = b""  # so that the next read is kept as a whole
+            _log.error("the worklist can't be kept for a restart: %s", problem)
+
+    def _serve(self, body: bytes, read_at: float) -> bool:
+        """Replace the snapshot; returns whether the list is another one than before."""
+        digest = hashlib.sha256(body).digest()
+        before = self._worklist.snapshot
+        day = self._worklist.today()
+        if before is not None and digest == self._digest:
+            self._worklist.replace(before.at(read_at=read_at, day=day))
+            return False
+        found = read_list(body)
+        snapshot = Snapshot.build(found, read_at=read_at, day=day, previous=before)
+        self._worklist.replace(snapshot)
+        self._digest = digest
+        if before is None or len(snapshot.rejected) != len(before.rejected):
+            for rejected in snapshot.rejected[:10]:
+                _log.warning("element %d of the list: %s", rejected.position, rejected.reason)
+        return True
+
+    def _note_failure(self, problem: OpenMRSError) -> None:
+        before = self._status
+        now = self._clock()
+        self._status = SourceStatus(
+            last_success=before.last_success,
+            last_error=str(problem),
+            error_kind=problem.kind,
+            failing_since=before.failing_since or now,
+            failures=before.failures + 1,
+        )
+        if problem.kind != before.error_kind:
+            _log.error("%s (%s)", PROBLEMS.get(problem.kind, problem.kind), problem)
+
+    def _turn_of_the_day(self) -> None:
+        """Steps without a date are offered as of today, whatever day it is."""
+        snapshot = self._worklist.snapshot
+        day = self._worklist.today()
+        if snapshot is not None and snapshot.day != day:
+            self._worklist.replace(snapshot.at(read_at=snapshot.read_at, day=day))

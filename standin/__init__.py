@@ -1,0 +1,35 @@
+"""A stand-in for OpenMRS with its Imaging module: a real HTTP server, standard library only.
+
+    with Standin("v2") as openmrs:
+        patient = openmrs.records.add_patient("Ánh", "Nguyễn", middle="Thị")
+        openmrs.records.add_request(patient, steps=[StepFields(modality="CT")])
+        ...  # GET openmrs.worklist_url, POST openmrs.update_url
+
+records: the rows. dialects: what a generation writes and accepts. faults: how it can fail.
+server: sign-in and routes. wire: HTTP. control: its own routes. samples: believable content.
+"""
+
+from .dialects import DIALECTS
+from .faults import Fault
+from .records import ImagingRequest, Patient, Records, Step, StepFields
+from .server import DEFAULT_ACCOUNTS, EDIT, RECEIVE, Account, Callback, Standin
+from .wire import LoggedRequest
+
+GENERATIONS = tuple(DIALECTS)
+
+__all__ = [
+    "DEFAULT_ACCOUNTS",
+    "EDIT",
+    "GENERATIONS",
+    "RECEIVE",
+    "Account",
+    "Callback",
+    "Fault",
+    "ImagingRequest",
+    "LoggedRequest",
+    "Patient",
+    "Records",
+    "Standin",
+    "Step",
+    "StepFields",
+]

@@ -1,0 +1,107 @@
+"""The stand-in's own routes, /standin/…: what a demo or a container does in a browser's place.
+
+Decides their JSON. No sign-in, no faults and no log here; must not know generations.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from .dialects import Answer, json_answer
+from .faults import Fault
+from .records import ImagingRequest, Patient, Records, StepFields
+from .wire import Received
+
+if TYPE_CHECKING:
+    from .server import Standin
+
+
+def control(standin: "Standin", received: Received) -> Answer:
+    try:
+        body = json.loads(received.body or b"{}")
+        match received.method, received.path.strip("/").split("/")[1:]:
+            case "GET", ["ping"]:
+                urls = {"worklist": standin.worklist_url, "update": standin.update_url}
+                return json_answer({"generation": standin.generation, **urls})
+            case "POST", ["patients"]:
+                return json_answer({"uuid": _add_patient(standin.records, body).uuid}, 201)
+            case "POST", ["requests"]:
+                return json_answer(_summary(_add_request(standin.records, body)), 201)
+            case "GET", ["requests"]:
+                return json_answer([_summary(request) for request in standin.records.requests()])
+            case "GET", ["steps", number]:
+                return json_answer(asdict(standin.records.step(int(number))))
+            case "POST", ["steps", number]:
+                standin.records.set_step_status(int(number), body["status"])
+                return json_answer(asdict(standin.records.step(int(number))))
+            case "PUT", ["fault"]:
+                where = {key: body.pop(key, None) for key in ("path", "method", "times")}
+                standin.set_fault(Fault(**body), **where)
+            case "DELETE", ["fault"]:
+                standin.clear_faults()
+            case "PUT", ["generation"]:
+                standin.generation = body["generation"]
+            case "GET", ["log"]:
+                log = standin.requests_log
+                texts = [{"body": entry.body.decode("utf-8", "replace")} for entry in log]
+                return json_answer([asdict(e) | text for e, text in zip(log, texts, strict=True)])
+            case _:
+                return json_answer({"error": "no such route"}, 404)
+    except KeyError as error:
+        return json_answer({"error": f"unknown or missing: {error}"}, 404)
+    except (ValueError, TypeError, AttributeError) as error:
+        return json_answer({"error": str(error)}, 400)
+    return json_answer({})
+
+
+def _add_patient(records: Records, body: Mapping[str, Any]) -> Patient:
+    return records.add_patient(
+        body.get("givenName"),
+        body.get("familyName"),
+        body.get("middleName", ""),
+        body.get("birthdate"),
+        body.get("gender"),
+    )
+
+
+def _add_request(records: Records, body: Mapping[str, Any]) -> ImagingRequest:
+    patient = records.patient(body["patient"])
+    if patient is None:
+        raise KeyError("patient")
+    return records.add_request(
+        patient,
+        accession=body.get("accessionNumber"),
+        description=body.get("requestedProcedureDescription", ""),
+        priority=body.get("priority", "medium"),
+        physician=body.get("requestingPhysician", ""),
+        study_instance_uid=body.get("studyInstanceUID"),
+        steps=[_step_fields(step) for step in body.get("steps", ())],
+    )
+
+
+def _step_fields(body: Mapping[str, Any]) -> StepFields:
+    now = datetime.now()
+    return StepFields(
+        modality=body.get("modality"),
+        aet_title=body.get("aetTitle", body.get("scheduledStationAETitle")),
+        start_date=body.get("stepStartDate", now.strftime("%Y%m%d%H%M%S")),
+        start_time=body.get("stepStartTime", now.strftime("%H%M%S")),
+        description=body.get("stepDescription", ""),
+        physician=body.get("performingPhysician"),
+        station_name=body.get("stationName", ""),
+        location=body.get("location", ""),
+    )
+
+
+def _summary(request: ImagingRequest) -> dict[str, object]:
+    return {
+        "id": request.id,
+        "accessionNumber": request.accession,
+        "patient": request.patient.uuid,
+        "studyInstanceUID": request.study_instance_uid,
+        "status": request.status,
+        "steps": [step.id for step in request.steps],
+        "statuses": [step.status for step in request.steps],
+    }
