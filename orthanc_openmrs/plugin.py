@@ -7,6 +7,7 @@ PythonScript, which may chain `on_change` to a callback of its own.
 import importlib
 import json
 import logging
+import os
 import time
 from pathlib import Path
 from typing import cast
@@ -117,6 +118,9 @@ def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Pl
         _log.error("the plugin can't start: %s", problem)
         # The traceback that the Python plugin prints would only bury the line above.
         raise problem.with_traceback(None) from None
+    # DCMTK, which is Orthanc's DICOM server, reads it when an association opens, and waits for
+    # the client's delayed acknowledgements without it.
+    os.environ.setdefault("TCP_NODELAY", "1")
     _on_change = guards.change_callback(plugin.on_change)
     host.RegisterWorklistCallback(guards.worklist_callback(plugin.worklist.answers))
     host.RegisterRestCallback("/openmrs(/.*)?", guards.rest_callback(plugin.router.respond))
