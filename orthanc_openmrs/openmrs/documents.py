@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from sys import intern
 from typing import Any
 
 from orthanc_openmrs.errors import OpenMRSError
@@ -120,7 +121,8 @@ def _text(source: dict[str, Any], key: str) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value[:MAX_TEXT].strip()
+        # The same words come again and again in a list of thousands: one of each is kept.
+        return intern(value[:MAX_TEXT].strip())
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)[:MAX_TEXT]
     raise ValueError(f"{key} is {_type_name(value)}, not text")

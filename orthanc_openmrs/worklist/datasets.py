@@ -152,12 +152,10 @@ class Encoder:
     def encode(self, item: WorklistItem, station_ae_title: str) -> bytes:
         """The answer for one item, with the AE title that the station is to see."""
         key = (self._plan, self._codec, station_ae_title)
-        known = item.encoded.get(key)
+        known = item.encoded.get(key) if item.encoded else None
         if known is None:
             known = self._encode(item.values, station_ae_title)
-            if len(item.encoded) >= ENCODED_ANSWERS:
-                item.encoded.clear()
-            item.encoded[key] = known
+            item.remember(key, known, ENCODED_ANSWERS)
         return known
 
     def _encode(self, values: tuple[str, ...], station_ae_title: str) -> bytes:

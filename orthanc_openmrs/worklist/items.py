@@ -6,8 +6,9 @@ are the tables below. Must not know: queries, encodings, the network.
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import intern
 
 from orthanc_openmrs.model import ImagingRequest, ProcedureStep, StepStatus
 from orthanc_openmrs.worklist import values
@@ -34,8 +35,8 @@ class WorklistItem:
     reason: str = ""
     warnings: tuple[str, ...] = ()
     undated: bool = False
-    encoded: dict[object, bytes] = field(default_factory=dict, repr=False)
-    """Encoded answers, a cache that belongs to `datasets`."""
+    encoded: Mapping[object, bytes] | None = field(default=None, repr=False)
+    """Encoded answers, a cache that belongs to `datasets`; None until the first."""
 
     @property
     def offered(self) -> bool:
@@ -44,6 +45,13 @@ class WorklistItem:
 
     def __getitem__(self, keyword: str) -> str:
         return self.values[POSITION[keyword]]
+
+    def remember(self, key: object, answer: bytes, most: int) -> None:
+        """Keep an encoded answer, at most `most` of them."""
+        kept = self.encoded or {}
+        if len(kept) >= most:
+            kept = {}
+        object.__setattr__(self, "encoded", {**kept, key: answer})
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +208,7 @@ def _build_item(
         step=step,
         values=tuple(made[row.keyword] for row in KNOWN),
         reason=_reason(step, made, problems, shared),
-        warnings=tuple(f"{keyword} {problem}" for keyword, problem in problems.items()),
+        warnings=tuple(intern(f"{keyword} {problem}") for keyword, problem in problems.items()),
         undated=undated,
     )
 

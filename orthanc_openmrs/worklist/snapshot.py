@@ -29,6 +29,7 @@ _Index = Mapping[str, frozenset[int]]
 class _Built:
     """The items of one request, and what they depend on."""
 
+    request: ImagingRequest
     concerning: tuple[object, ...]
     day: str
     items: tuple[WorklistItem, ...]
@@ -63,6 +64,7 @@ class Snapshot:
         shared = Shared.of(found.requests)
         before = previous._built if previous else {}
         built: dict[ImagingRequest, _Built] = {}
+        requests: list[ImagingRequest] = []
         items: list[WorklistItem] = []
         for request in found.requests:
             concerning = shared.concerning(request)
@@ -74,14 +76,15 @@ class Snapshot:
             ):
                 made = old
             else:
-                made = _Built(concerning, day, tuple(build_items(request, shared, day)))
-            built[request] = made
+                made = _Built(request, concerning, day, tuple(build_items(request, shared, day)))
+            built[made.request] = made
+            requests.append(made.request)
             items += made.items
         items.sort(key=_order)
         offered = tuple(item for item in items if item.offered)
         index = {keyword: _index(offered, keyword) for keyword in INDEXED}
         return cls(
-            requests=found.requests,
+            requests=tuple(requests),
             items=tuple(items),
             offered=offered,
             rejected=found.rejected,
