@@ -70,6 +70,7 @@ class Plugin:
         self.router = Router(
             Routes(
                 worklist=self.worklist,
+                read_now=lambda: self._refresher.read_now(2 * settings.timeout),
                 source_status=lambda: self._refresher.status,
                 notification_counts=self._database.notification_counts,
             ).table()

@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
 from orthanc_openmrs import __version__
-from orthanc_openmrs.errors import StoreError, WorklistUnavailable
+from orthanc_openmrs.errors import OpenMRSError, StoreError, WorklistUnavailable
 from orthanc_openmrs.model import NotificationState
 from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer
 from orthanc_openmrs.rest.router import Route
-from orthanc_openmrs.worklist.attributes import KNOWN
+from orthanc_openmrs.worklist.attributes import ATTRIBUTES, KNOWN, Level
 from orthanc_openmrs.worklist.datasets import worklist_file
 from orthanc_openmrs.worklist.items import WorklistItem
+from orthanc_openmrs.worklist.query import Key, Query
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
@@ -35,6 +38,9 @@ FILTERS = (
 )
 
 
+STEP_KEYWORDS = frozenset(row.keyword for row in ATTRIBUTES if row.level is Level.STEP)
+
+
 class Routes:
     """The handlers, over the parts that they show."""
 
@@ -43,9 +49,11 @@ class Routes:
         *,
         worklist: Worklist,
         source_status: Callable[[], SourceStatus],
+        read_now: Callable[[], Snapshot],
         notification_counts: Callable[[], Mapping[NotificationState, int]],
     ) -> None:
         self._worklist = worklist
+        self._read_now = read_now
         self._source_status = source_status
         self._notification_counts = notification_counts
 
@@ -54,6 +62,7 @@ class Routes:
         return [
             Route("GET", "/openmrs/status", self.status, "How the plugin and OpenMRS are"),
             Route("GET", "/openmrs/worklist", self.worklist, "Every step of OpenMRS's list"),
+            Route("POST", "/openmrs/worklist/refresh", self.refresh, "Read the list now"),
             Route("GET", "/openmrs/worklist/{step}", self.step, "One step"),
             Route("GET", "/openmrs/worklist/{step}/file", self.step_file, "One step as a .wl file"),
         ]
@@ -63,8 +72,6 @@ class Routes:
         source = self._source_status()
         snapshot = self._worklist.snapshot
         age = self._worklist.age()
-        steps = len(snapshot.items) if snapshot else 0
-        offered = len(snapshot.offered) if snapshot else 0
         return answer(
             {
                 "Version": __version__,
@@ -75,9 +82,7 @@ class Routes:
                     "LastError": _last_error(source),
                 },
                 "Worklist": {
-                    "Steps": steps,
-                    "Offered": offered,
-                    "Skipped": steps - offered + (len(snapshot.rejected) if snapshot else 0),
+                    **_counts(snapshot),
                     "AgeSeconds": None if age is None else round(age, 1),
                     "Stale": self._worklist.stale,
                 },
@@ -115,8 +120,44 @@ class Routes:
 
     def step(self, request: Request, step: str) -> Response:
         """GET /openmrs/worklist/{step}"""
-        _refuse_unknown(request, ())
-        return answer(describe(self._item(step)))
+        item = self._item(step)
+        described = describe(item)
+        keys = {key: text for key, text in request.query.items() if key != "aet"}
+        if "aet" in request.query:
+            described["Explanation"] = self._explain(item, request.query["aet"], _query(keys))
+        elif keys:
+            raise HttpError(400, "the keys of a query need the AE title that asks: ?aet=")
+        return answer(described)
+
+    def _explain(self, item: WorklistItem, ae_title: str, query: Query) -> list[dict[str, Any]]:
+        """Each rule that decides whether a station gets a step for a query."""
+        try:
+            self._worklist.fresh()
+            unavailable = ""
+        except WorklistUnavailable as problem:
+            unavailable = str(problem)
+        rules = [
+            ("Worklist", "a list that is fresh enough", not unavailable, unavailable),
+            ("Step", "an open step that can be made valid", item.offered, item.reason),
+        ]
+        for rule in self._worklist.rules(ae_title, query):
+            passes = rule.passes(item)
+            found = item[rule.index] if rule.index else ""
+            asks = rule.asks or "anything"
+            rules.append((rule.name, asks, passes, "" if passes else f"the step has: {found}"))
+        return [
+            {"Rule": name, "Asks": asks, "Passes": passes, "Reason": reason}
+            for name, asks, passes, reason in rules
+        ]
+
+    def refresh(self, request: Request) -> Response:
+        """POST /openmrs/worklist/refresh"""
+        try:
+            snapshot = self._read_now()
+        except OpenMRSError as problem:
+            message = PROBLEMS.get(problem.kind, problem.kind)
+            raise HttpError(503, message, str(problem), Retry_After="10") from None
+        return answer(_counts(snapshot))
 
     def step_file(self, request: Request, step: str) -> Response:
         """GET /openmrs/worklist/{step}/file"""
@@ -156,6 +197,31 @@ def describe(item: WorklistItem) -> dict[str, Any]:
         "Reason": item.reason,
         "Warnings": list(item.warnings),
     }
+
+
+def _counts(snapshot: Snapshot | None) -> dict[str, int]:
+    """Steps of the list, those that scanners can get, and what is left out of it."""
+    if snapshot is None:
+        return {"Steps": 0, "Offered": 0, "Skipped": 0}
+    steps, offered = len(snapshot.items), len(snapshot.offered)
+    return {
+        "Steps": steps,
+        "Offered": offered,
+        "Skipped": steps - offered + len(snapshot.rejected),
+    }
+
+
+def _query(keys: Mapping[str, str]) -> Query:
+    """A query as a scanner would ask it, from keywords and their texts."""
+    step: list[Key] = []
+    request: list[Key] = []
+    for keyword, text in keys.items():
+        tag = tag_for_keyword(keyword)
+        if tag is None:
+            raise HttpError(400, "an argument is no DICOM keyword", f"arguments: {', '.join(keys)}")
+        key = Key(tag, keyword, dictionary_VR(tag)[:2], text)
+        (step if keyword in STEP_KEYWORDS else request).append(key)
+    return Query(tuple(request), tuple(step))
 
 
 def moment(seconds: float) -> str | None:

@@ -4,6 +4,7 @@ Decides: how the keys of a query are read, in any character set. Must not know: 
 keys match.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -62,10 +63,11 @@ def parse_query(identifier: bytes) -> Query:
         dataset = pydicom.dcmread(BytesIO(identifier), force=True)
         step_keys: tuple[Key, ...] | None = None
         keys: list[Key] = []
-        for key, element in _keys(dataset):
+        repair = _utf8_if_it_is if not dataset.get("SpecificCharacterSet") else str
+        for key, element in _keys(dataset, repair):
             if key.tag == STEP_SEQUENCE and element.VR == "SQ":
                 items = list(element.value or ())
-                step_keys = tuple(key for key, _ in _keys(items[0])) if items else ()
+                step_keys = tuple(key for key, _ in _keys(items[0], repair)) if items else ()
             else:
                 keys.append(key)
     except Exception as problem:
@@ -73,25 +75,28 @@ def parse_query(identifier: bytes) -> Query:
     return Query(tuple(keys), step_keys)
 
 
-def _keys(dataset: Dataset) -> list[tuple[Key, DataElement]]:
+_Repair = Callable[[str], str]
+
+
+def _keys(dataset: Dataset, repair: _Repair) -> list[tuple[Key, DataElement]]:
     pairs = []
     for element in dataset:
         tag = element.tag
         # Group lengths say nothing, private keys can't be answered (Orthanc refuses them).
         if tag == SPECIFIC_CHARACTER_SET or tag.element == 0 or tag.is_private:
             continue
-        pairs.append((_key(element), element))
+        pairs.append((_key(element, repair), element))
     return pairs
 
 
-def _key(element: DataElement) -> Key:
+def _key(element: DataElement, repair: _Repair) -> Key:
     tag = int(element.tag)
     keyword = keyword_for_tag(tag)
     vr = dictionary_VR(tag)[:2] if keyword else str(element.VR)
     if element.VR == "SQ":
         items = list(element.value or ())
         return Key(tag, keyword, "SQ", universal=all(len(item) == 0 for item in items))
-    return Key(tag, keyword, vr, _text(element.value)[:MAX_KEY_TEXT])
+    return Key(tag, keyword, vr, repair(_text(element.value)[:MAX_KEY_TEXT]))
 
 
 def _text(value: object) -> str:
@@ -100,3 +105,12 @@ def _text(value: object) -> str:
     if isinstance(value, MultiValue | list | tuple):
         return "\\".join(_text(part) for part in value)
     return str(value).strip(" \0")
+
+
+def _utf8_if_it_is(text: str) -> str:
+    """Text of a query that names no character set: pydicom takes it for Latin-1. Other than
+    ASCII it may not hold then, and scanners that send it all the same mostly mean UTF-8."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
