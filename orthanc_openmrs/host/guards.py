@@ -21,11 +21,12 @@ from orthanc_openmrs.host.api import (
     WorklistQuery,
 )
 from orthanc_openmrs.rest.messages import Request, Response, error
+from orthanc_openmrs.worklist.service import Answers
 
 _log = logging.getLogger(__name__)
 
 
-def worklist_callback(answers_to: Callable[[bytes, str], list[bytes]]) -> WorklistCallback:
+def worklist_callback(answers_to: Callable[[bytes, str], Answers]) -> WorklistCallback:
     """C-FIND: from the identifier and the calling AE title to encoded answers."""
 
     def on_worklist(
@@ -33,15 +34,19 @@ def worklist_callback(answers_to: Callable[[bytes, str], list[bytes]]) -> Workli
     ) -> None:
         try:
             found = answers_to(query.WorklistGetDicomQuery(), issuer_aet)
-        except WorklistUnavailable as problem:
+        except (WorklistUnavailable, ValueError) as problem:
             _log.error("the query of %s fails: %s", issuer_aet, problem)
             raise
-        except ValueError as problem:
-            _log.error("the query of %s fails: %s", issuer_aet, problem)
-            raise
-        for dataset in found:
+        for dataset in found.datasets:
             answers.WorklistAddAnswer(query, dataset)
-        _log.info("%d steps for %s", len(found), issuer_aet)
+        if found.beyond:
+            _log.warning(
+                "%s asks for a range of dates and one of times; Orthanc takes the times as those "
+                "of each day, so %d steps of the interval are missing",
+                issuer_aet,
+                found.beyond,
+            )
+        _log.info("%d steps for %s", len(found.datasets), issuer_aet)
 
     return on_worklist
 

@@ -11,8 +11,8 @@ inside the step a key passes only where Orthanc's rule passes too.
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from anyascii import anyascii
@@ -78,9 +78,6 @@ def rules(query: Query, caller: Caller, day: Callable[[int], str]) -> tuple[Rule
     inside = {key.keyword: key for key in query.step_keys or ()}
     if not _asks(inside.get("ScheduledProcedureStepStartDate")):
         found += _window_rule(caller.station, day)
-    combined = _combined_interval(inside)
-    if combined:
-        found.append(combined)
     for key in query.keys:
         if _asks(key) and key.keyword in POSITION:
             found.append(_key_rule(key, attribute_test(key.vr, key.text)))
@@ -91,8 +88,6 @@ def rules(query: Query, caller: Caller, day: Callable[[int], str]) -> tuple[Rule
         if key.keyword not in POSITION:
             if not orthanc(""):
                 found.append(Rule(key.keyword or f"{key.tag:08X}", key.text, lambda item: False))
-        elif combined and key.vr in _RANGE_VRS:
-            found.append(_key_rule(key, orthanc))
         else:
             found.append(_key_rule(key, attribute_test(key.vr, key.text), orthanc))
     return tuple(found)
@@ -199,26 +194,39 @@ def _window_rule(station: Station, day: Callable[[int], str]) -> list[Rule]:
     ]
 
 
-def _combined_interval(inside: Mapping[str, Key]) -> Rule | None:
-    """K.6.1.2.2: date and time both ranges are one interval, from the first date and time to
-    the last."""
-    date_key = inside.get("ScheduledProcedureStepStartDate")
-    time_key = inside.get("ScheduledProcedureStepStartTime")
-    if date_key is None or time_key is None:
+def _without_window(caller: Caller) -> Caller:
+    return replace(caller, station=replace(caller.station, days_back=None, days_ahead=None))
+
+
+_DATE_AND_TIME = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime")
+
+
+def interval_rules(
+    query: Query, caller: Caller, day: Callable[[int], str]
+) -> tuple[Rule, ...] | None:
+    """The rules with date and time as K.6.1.2.2 has them where both are ranges: one interval,
+    from the first date and time to the last. None where they aren't.
+
+    Orthanc drops a step whose time of the day lies outside the range of times, whatever its
+    date, so that such a query can't be answered in full; these rules tell what is missing.
+    """
+    inside = {key.keyword: key for key in query.step_keys or ()}
+    date_text, time_text = (inside[name].text if name in inside else "" for name in _DATE_AND_TIME)
+    if "-" not in date_text or "-" not in time_text:
         return None
-    if "-" not in date_key.text or "-" not in time_key.text:
-        return None
-    first_date, _, last_date = date_key.text.partition("-")
-    first_time, _, last_time = time_key.text.partition("-")
+    first_date, _, last_date = date_text.partition("-")
+    first_time, _, last_time = time_text.partition("-")
     first = first_date + _time(first_time, "0") if first_date else ""
     last = last_date + _time(last_time, "9") if last_date else "9"
-    date_position = POSITION["ScheduledProcedureStepStartDate"]
-    time_position = POSITION["ScheduledProcedureStepStartTime"]
-    return Rule(
+    date_position, time_position = (POSITION[name] for name in _DATE_AND_TIME)
+    interval = Rule(
         "ScheduledProcedureStepStartDate and Time",
-        f"{date_key.text} {time_key.text}",
+        f"{date_text} {time_text}",
         lambda item: first <= item.values[date_position] + item.values[time_position] <= last,
     )
+    others = tuple(key for key in query.step_keys or () if key.keyword not in _DATE_AND_TIME)
+    dated = rules(replace(query, step_keys=others), _without_window(caller), day)
+    return (*dated, interval)
 
 
 # --- attribute matching (C.2.2.2) ----------------------------------------------------------

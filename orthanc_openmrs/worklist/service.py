@@ -18,6 +18,7 @@ from orthanc_openmrs.worklist.matching import (
     Station,
     answered_ae_title,
     asked_ae_title,
+    interval_rules,
     rules,
 )
 from orthanc_openmrs.worklist.query import Query, parse_query
@@ -55,7 +56,19 @@ class _Prepared:
     asked_title: str
     caller: Caller
     rules: tuple[Rule, ...]
+    interval_rules: tuple[Rule, ...] | None
     encoder: Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers to a C-FIND: datasets in UTF-8 explicit VR little endian.
+
+    `beyond` counts the steps that the standard would add and that Orthanc would drop.
+    """
+
+    datasets: list[bytes]
+    beyond: int = 0
 
 
 class Worklist:
@@ -105,8 +118,8 @@ class Worklist:
             )
         return snapshot
 
-    def answers(self, identifier: bytes, calling_ae_title: str) -> list[bytes]:
-        """The datasets that answer a C-FIND, in UTF-8 explicit VR little endian.
+    def answers(self, identifier: bytes, calling_ae_title: str) -> Answers:
+        """What answers a C-FIND.
 
         Raises ValueError for an identifier that is no dataset, WorklistUnavailable.
         """
@@ -118,7 +131,7 @@ class Worklist:
             prepared = self._remembered(identifier, calling_ae_title, day)
         caller, asked = prepared.caller, prepared.asked_title
         encode = prepared.encoder.encode
-        return [
+        datasets = [
             encode(
                 item,
                 answered_ae_title(item["ScheduledStationAETitle"], asked, caller)
@@ -126,6 +139,9 @@ class Worklist:
             )
             for item in snapshot.select(prepared.rules)
         ]
+        if prepared.interval_rules is None:
+            return Answers(datasets)
+        return Answers(datasets, len(snapshot.select(prepared.interval_rules)) - len(datasets))
 
     def seen_by(self, ae_title: str, query: Query | None = None) -> list[WorklistItem]:
         """The items that a station would get for a query that names no key, or for `query`."""
@@ -150,4 +166,10 @@ class Worklist:
         caller = self._stations.caller(calling_ae_title)
         encoder = Encoder(layout(query), self._stations.codec_of(caller))
         asked = asked_ae_title(query)
-        return _Prepared(asked, caller, rules(query, caller, self._day), encoder)
+        return _Prepared(
+            asked,
+            caller,
+            rules(query, caller, self._day),
+            interval_rules(query, caller, self._day),
+            encoder,
+        )
