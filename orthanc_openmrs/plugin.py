@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -24,8 +25,12 @@ from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.rest.router import Router
 from orthanc_openmrs.rest.routes import Routes
 from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.worklist import values
+from orthanc_openmrs.worklist.items import PersonNames
+from orthanc_openmrs.worklist.names import NameBook
 from orthanc_openmrs.worklist.refresh import Refresher
 from orthanc_openmrs.worklist.service import StationRules, Worklist
+from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +46,7 @@ class Plugin:
         self._client = OpenMRSClient(
             worklist_url=settings.worklist_url,
             update_url=settings.update_url,
+            rest_url=settings.rest_url,
             username=settings.username,
             password=settings.password,
             timeout=settings.timeout,
@@ -54,8 +60,18 @@ class Plugin:
             StationRules(settings.stations, settings.own_steps_only, settings.codec),
             max_staleness=settings.max_staleness,
         )
+        verbatim = settings.person_names == "verbatim"
+        normalise = values.verbatim_name if verbatim else values.split_name
+        self._book: NameBook | None = None
+        if settings.person_names == "lookup":
+            self._book = NameBook(self._client, self._database, normalise)
         self._refresher = Refresher(
-            self._client, self.worklist, self._database, interval=settings.refresh_interval
+            self._client,
+            self.worklist,
+            self._database,
+            interval=settings.refresh_interval,
+            names=self._book.names if self._book else _always(PersonNames(normalise)),
+            on_snapshot=self._look_up_names,
         )
         get = guards.core_rest(host)
         self._reporter = Reporter(
@@ -76,8 +92,14 @@ class Plugin:
             ).table()
         )
 
+    def _look_up_names(self, snapshot: Snapshot) -> None:
+        if self._book:
+            self._book.want(snapshot.offered)
+
     def start_reading(self) -> None:
         """Serve the kept list and begin to read OpenMRS's."""
+        if self._book:
+            self._book.start()
         self._refresher.restore()
         self._refresher.start()
 
@@ -96,7 +118,13 @@ class Plugin:
         self._client.close()
         self._reporter.stop(STOP_TIMEOUT)
         self._refresher.stop(STOP_TIMEOUT)
+        if self._book:
+            self._book.stop(STOP_TIMEOUT)
         self._database.close()
+
+
+def _always(names: PersonNames) -> Callable[[], PersonNames]:
+    return lambda: names
 
 
 _on_change: ChangeCallback | None = None

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import quote
 
 import requests
 import urllib3
@@ -26,6 +27,9 @@ from orthanc_openmrs.openmrs.documents import StatusUpdate
 
 MAX_VERDICT = 64 * 1024
 """Bytes read of an answer to a status update."""
+
+MAX_PATIENT = 1024 * 1024
+"""Bytes read of a patient's document."""
 
 _CHUNK = 256 * 1024
 
@@ -67,6 +71,7 @@ class OpenMRSClient:
         *,
         worklist_url: str,
         update_url: str,
+        rest_url: str = "",
         username: str = "",
         password: str = "",
         timeout: float = 10,
@@ -77,6 +82,7 @@ class OpenMRSClient:
     ) -> None:
         self._worklist_url = worklist_url
         self._update_url = update_url
+        self._rest_url = rest_url
         self._auth = HTTPBasicAuth(username.encode(), password.encode()) if username else None
         self._timeout = timeout
         self._update_timeout = update_timeout
@@ -91,6 +97,20 @@ class OpenMRSClient:
         with self._exchange("GET", self._worklist_url, timeout=self._timeout) as response:
             _refuse_status(response.status_code)
             return self._read(response, self._max_response_size, self._timeout)
+
+    def get_patient(self, uuid: str) -> bytes | None:
+        """The body of `GET patient/{uuid}?v=full` of core REST, None where there is none.
+
+        Raises OpenMRSError, also where no core REST is configured.
+        """
+        if not self._rest_url:
+            raise OpenMRSError("not-found", "OpenMRS.RestURL isn't set")
+        url = f"{self._rest_url}/patient/{quote(uuid, safe='')}"
+        with self._exchange("GET", url, timeout=self._timeout, params={"v": "full"}) as response:
+            if response.status_code == 404:
+                return None
+            _refuse_status(response.status_code)
+            return self._read(response, MAX_PATIENT, self._timeout)
 
     def post_update(self, update: StatusUpdate) -> Answer:
         """POST a status update; any HTTP status is an answer.

@@ -209,6 +209,22 @@ def _end_of_element(text: str, position: int) -> int:
     raise OpenMRSError("not-a-list", "the answer breaks off inside an element")
 
 
+# --- the patient ---------------------------------------------------------------------------
+
+
+def read_person_name(body: bytes) -> str:
+    """ "Family^Given^Middle" of core REST's patient, "" where it has no structured name."""
+    try:
+        name = json.loads(body)["person"]["preferredName"]
+        family, given, middle = (
+            name.get(key) or "" for key in ("familyName", "givenName", "middleName")
+        )
+        parts = [str(part).replace("^", " ").strip() for part in (family, given, middle)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+    return "^".join(parts).rstrip("^")
+
+
 # --- the status update ---------------------------------------------------------------------
 
 

@@ -19,7 +19,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.model import NewNotification, Notification, NotificationState
-from orthanc_openmrs.store.tables import STEPS, notifications, schema_version, studies, worklists
+from orthanc_openmrs.store.tables import (
+    STEPS,
+    notifications,
+    person_names,
+    schema_version,
+    studies,
+    worklists,
+)
 
 BUSY_TIMEOUT = 5
 """Seconds that a statement waits for another writer."""
@@ -82,6 +89,27 @@ class Database:
             return zlib.decompress(row.body), row.read_at
         except zlib.error:
             return None
+
+    # --- names ---
+
+    def load_person_names(self) -> dict[tuple[str, str], str]:
+        """The structured names that were kept, by the patient's uuid and the name as one text."""
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(person_names))
+            return {(row.patient_id, row.patient_name): row.structured for row in rows}
+
+    def save_person_name(self, person: tuple[str, str], name: str) -> None:
+        """Keep a structured name, in the place of the patient's older ones."""
+        patient_id, patient_name = person
+        with self._transaction() as connection:
+            connection.execute(
+                sa.delete(person_names).where(person_names.c.patient_id == patient_id)
+            )
+            connection.execute(
+                sa.insert(person_names).values(
+                    patient_id=patient_id, patient_name=patient_name, structured=name
+                )
+            )
 
     # --- studies ---
 

@@ -23,6 +23,15 @@ worklists = sa.Table(
 )
 """One row: the last good list of OpenMRS, as it came, compressed."""
 
+person_names = sa.Table(
+    "person_names",
+    metadata,
+    sa.Column("patient_id", sa.String(64), primary_key=True),
+    sa.Column("patient_name", sa.Text, nullable=False),
+    sa.Column("structured", sa.Text, nullable=False),
+)
+"""Names as OpenMRS's core has them; `patient_name` is the one text that they were found for."""
+
 studies = sa.Table(
     "studies",
     metadata,

@@ -65,7 +65,6 @@ class _Rule:
 
 
 _RULES: tuple[_Rule, ...] = (
-    _Rule("PatientName", "request", "patient_name", values.split_name),
     _Rule("PatientID", "request", "patient_id", lambda text: values.identifier(text, 64)),
     _Rule("PatientBirthDate", "request", "patient_birth_date", values.dicom_date),
     _Rule("PatientSex", "request", "patient_sex", values.sex),
@@ -130,17 +129,41 @@ def study_instance_uid(request: ImagingRequest) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What an item needs to know of the other requests of the list."""
+class PersonNames:
+    """How PatientName is made (`OpenMRS.PersonNames`).
 
+    `structured` has the names that OpenMRS's core gave, by the patient's uuid and the name as
+    one text; all others are made by `normalise`.
+    """
+
+    normalise: Normaliser = values.split_name
+    structured: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def known(self, request: ImagingRequest) -> str:
+        """The structured name of a request's patient, "" where it isn't known."""
+        return self.structured.get((request.patient_id, request.patient_name), "")
+
+    def of(self, request: ImagingRequest) -> Value:
+        """The PatientName of a request."""
+        known = self.known(request)
+        return values.verbatim_name(known) if known else self.normalise(request.patient_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What an item needs to know beside its request: the other requests of the list, and how
+    names are made."""
+
+    names: PersonNames
     uids: frozenset[str]  # StudyInstanceUIDs that several requests claim
     accessions: frozenset[str]  # cut accession numbers that several requests share
     steps: frozenset[str]  # step ids that stand more than once
 
     @classmethod
-    def of(cls, requests: Sequence[ImagingRequest]) -> "Shared":
+    def of(cls, requests: Sequence[ImagingRequest], names: PersonNames | None = None) -> "Shared":
         """Look the list over once."""
         return cls(
+            names or PersonNames(),
             _repeated(request.study_instance_uid for request in requests),
             _repeated(
                 values.accession_number(request.accession_number).text for request in requests
@@ -153,6 +176,7 @@ class Shared:
     def concerning(self, request: ImagingRequest) -> tuple[object, ...]:
         """What of it bears on this request: while it is equal, the request's items are valid."""
         return (
+            self.names.known(request),
             request.study_instance_uid in self.uids,
             values.accession_number(request.accession_number).text in self.accessions,
             tuple(step.scheduled_procedure_step_id in self.steps for step in request.steps),
@@ -171,8 +195,9 @@ def build_items(request: ImagingRequest, shared: Shared, today: str) -> list[Wor
 def _build_item(
     request: ImagingRequest, step: ProcedureStep, shared: Shared, today: str
 ) -> WorklistItem:
-    made: dict[str, str] = {}
-    problems: dict[str, str] = {}
+    name = shared.names.of(request)
+    made = {"PatientName": name.text}
+    problems = {"PatientName": name.warning} if name.warning else {}
     for rule in _RULES:
         source = request if rule.of == "request" else step
         value = rule.normalise(getattr(source, rule.field))

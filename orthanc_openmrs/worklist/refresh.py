@@ -15,6 +15,7 @@ from typing import Protocol
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.openmrs.documents import read_list
+from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.service import Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
@@ -56,7 +57,10 @@ class SourceStatus:
 
 
 class Refresher:
-    """Keeps a `Worklist` as fresh as `interval` seconds allow."""
+    """Keeps a `Worklist` as fresh as `interval` seconds allow.
+
+    `names` says how names are made now; `on_snapshot` is called with each list that is new.
+    """
 
     def __init__(
         self,
@@ -65,8 +69,12 @@ class Refresher:
         store: ListStore,
         *,
         interval: float,
+        names: Callable[[], PersonNames],
+        on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._names = names
+        self._on_snapshot = on_snapshot
         self._source = source
         self._worklist = worklist
         self._store = store
@@ -193,12 +201,14 @@ class Refresher:
         digest = hashlib.sha256(body).digest()
         before = self._worklist.snapshot
         day = self._worklist.today()
+        names = self._names()
         if before is not None and digest == self._digest:
-            self._worklist.replace(before.at(read_at=read_at, day=day))
+            self._worklist.replace(before.at(read_at=read_at, day=day, names=names))
             return False
         found = read_list(body)
-        snapshot = Snapshot.build(found, read_at=read_at, day=day, previous=before)
+        snapshot = Snapshot.build(found, read_at=read_at, day=day, names=names, previous=before)
         self._worklist.replace(snapshot)
+        self._on_snapshot(snapshot)
         self._digest = digest
         if before is None or len(snapshot.rejected) != len(before.rejected):
             for rejected in snapshot.rejected[:10]:
@@ -223,4 +233,6 @@ class Refresher:
         snapshot = self._worklist.snapshot
         day = self._worklist.today()
         if snapshot is not None and snapshot.day != day:
-            self._worklist.replace(snapshot.at(read_at=snapshot.read_at, day=day))
+            self._worklist.replace(
+                snapshot.at(read_at=snapshot.read_at, day=day, names=snapshot.names)
+            )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from orthanc_openmrs.model import ImagingRequest, Rejected, RequestList
 from orthanc_openmrs.worklist.attributes import POSITION
-from orthanc_openmrs.worklist.items import Shared, WorklistItem, build_items
+from orthanc_openmrs.worklist.items import PersonNames, Shared, WorklistItem, build_items
 from orthanc_openmrs.worklist.matching import Rule
 
 INDEXED = (
@@ -51,6 +51,7 @@ class Snapshot:
     generation: str
     read_at: float
     day: str
+    names: PersonNames
     _by_step: Mapping[str, WorklistItem]
     _index: Mapping[str, _Index]
     _dates: tuple[str, ...]
@@ -58,10 +59,17 @@ class Snapshot:
 
     @classmethod
     def build(
-        cls, found: RequestList, *, read_at: float, day: str, previous: "Snapshot | None" = None
+        cls,
+        found: RequestList,
+        *,
+        read_at: float,
+        day: str,
+        names: PersonNames | None = None,
+        previous: "Snapshot | None" = None,
     ) -> "Snapshot":
         """Make a snapshot of a list, with the items of `previous` where nothing changed."""
-        shared = Shared.of(found.requests)
+        names = names or PersonNames()
+        shared = Shared.of(found.requests, names)
         before = previous._built if previous else {}
         built: dict[ImagingRequest, _Built] = {}
         requests: list[ImagingRequest] = []
@@ -91,18 +99,19 @@ class Snapshot:
             generation=found.generation,
             read_at=read_at,
             day=day,
+            names=names,
             _by_step={item.step.scheduled_procedure_step_id: item for item in items},
             _index=index,
             _dates=tuple(sorted(index[_DATE])),
             _built=built,
         )
 
-    def at(self, *, read_at: float, day: str) -> "Snapshot":
-        """The same list, read again later, or seen on another day."""
-        if day == self.day:
+    def at(self, *, read_at: float, day: str, names: PersonNames) -> "Snapshot":
+        """The same list, read again later, on another day, or with more names known."""
+        if day == self.day and names is self.names:
             return replace(self, read_at=read_at)
         found = RequestList(self.requests, self.rejected, self.generation)
-        return Snapshot.build(found, read_at=read_at, day=day, previous=self)
+        return Snapshot.build(found, read_at=read_at, day=day, names=names, previous=self)
 
     def step(self, scheduled_procedure_step_id: str) -> WorklistItem | None:
         """The item of a step, offered or not."""

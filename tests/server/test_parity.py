@@ -68,7 +68,7 @@ SAME = [
     ["StudyInstanceUID=9.9"],
 ]
 
-DIFFERENT = [
+DIFFERENT: list[tuple[list[str], list[str], list[str]]] = [
     # An optional key that the server knows nothing of never restricts (PS3.4 K.2.2.1.2).
     (["PregnancyStatus=4"], ["1", "2", "3", "4"], []),
     (["AdmissionID=77"], ["1", "2", "3", "4"], []),

@@ -1,0 +1,130 @@
+"""Structured names of patients, looked up in OpenMRS (`PersonNames`: "lookup").
+
+Decides: which patients are looked up, and how often. OpenMRS's list has a name as one text;
+which of its words are the family name only OpenMRS's core knows. Looks up in a thread of its
+own; nobody waits for it. Must not know: HTTP, SQL.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable
+from typing import Protocol
+
+from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.openmrs.documents import read_person_name
+from orthanc_openmrs.worklist.items import PersonNames, WorklistItem
+from orthanc_openmrs.worklist.values import Normaliser
+
+_log = logging.getLogger(__name__)
+
+PAUSE = 30.0
+"""Seconds before the next try after OpenMRS failed."""
+
+MOST_WANTED = 100_000
+"""Patients that wait to be looked up, at most."""
+
+_UUID = range(1, 65)
+"""Characters that an identifier of a patient may have."""
+
+_Person = tuple[str, str]
+"""A patient's uuid and the name as one text: a patient who is renamed is looked up again."""
+
+
+class PatientSource(Protocol):
+    """OpenMRS, as far as it is needed here."""
+
+    def get_patient(self, uuid: str) -> bytes | None:
+        """The patient's document, None where there is none. Raises OpenMRSError."""
+
+
+class NameStore(Protocol):
+    """The database, as far as it is needed here; each method may raise StoreError."""
+
+    def load_person_names(self) -> dict[_Person, str]:
+        """The names that were kept."""
+
+    def save_person_name(self, person: _Person, name: str) -> None:
+        """Keep a name."""
+
+
+class NameBook:
+    """The names that are known, and the thread that learns more."""
+
+    def __init__(self, source: PatientSource, store: NameStore, otherwise: Normaliser) -> None:
+        self._source = source
+        self._store = store
+        self._otherwise = otherwise
+        self._known: dict[_Person, str] = {}
+        self._unknown: set[_Person] = set()  # OpenMRS has no structured name for them
+        self._wanted: dict[_Person, None] = {}
+        self._names = PersonNames(otherwise)
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="openmrs-names", daemon=True)
+
+    def names(self) -> PersonNames:
+        """What is known now; another object as soon as more is."""
+        return self._names
+
+    def start(self) -> None:
+        """Take up the kept names and begin to look up."""
+        try:
+            self._known = self._store.load_person_names()
+        except StoreError as problem:
+            _log.error("the kept names can't be read: %s", problem)
+        self._publish()
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Stop looking up."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def want(self, items: Iterable[WorklistItem]) -> None:
+        """Look up the patients of these items who aren't known yet."""
+        people = {(item.request.patient_id, item.request.patient_name) for item in items}
+        new = [person for person in people if self._is_new(person)]
+        if new:
+            with self._condition:
+                for person in new[: MOST_WANTED - len(self._wanted)]:
+                    self._wanted[person] = None
+                self._condition.notify_all()
+
+    def _is_new(self, person: _Person) -> bool:
+        return person not in self._known and person not in self._unknown and len(person[0]) in _UUID
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._wanted or self._stopping)
+                if self._stopping:
+                    return
+                person = next(iter(self._wanted))
+            try:
+                self._look_up(person)
+            except (OpenMRSError, StoreError) as problem:
+                _log.info("names can't be looked up now: %s", problem)
+                self._publish()
+                with self._condition:
+                    self._condition.wait_for(lambda: self._stopping, PAUSE)
+                continue
+            with self._condition:
+                self._wanted.pop(person, None)
+                last = not self._wanted
+            if last or len(self._known) % 100 == 0:
+                self._publish()
+
+    def _look_up(self, person: _Person) -> None:
+        body = self._source.get_patient(person[0])
+        name = read_person_name(body) if body is not None else ""
+        if name:
+            self._known[person] = name
+            self._store.save_person_name(person, name)
+        else:
+            self._unknown.add(person)
+
+    def _publish(self) -> None:
+        self._names = PersonNames(self._otherwise, dict(self._known))
