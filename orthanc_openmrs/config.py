@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from sqlalchemy import URL
 
 from orthanc_openmrs.errors import ConfigurationError
 from orthanc_openmrs.worklist.datasets import CODECS
 from orthanc_openmrs.worklist.matching import Station
 
-_AE_TITLE = {"type": "string", "pattern": r"^(?=.*[^ ])[ -\[\]-~]{1,16}$"}
+_AE_TITLE = {"type": "string", "pattern": r"^(?=.*[^ ])[ -\[\]-~]{1,16}\Z"}
 _DAYS = {"type": "integer", "minimum": 0, "maximum": 36500}
-_URL = {"type": "string", "pattern": r"^https?://[^/\s]+\S*$"}
+_URL = {"type": "string", "pattern": r"^https?://[^/\s]+\S*\Z"}
 _FILE = {"type": "string", "minLength": 1}
 
 EVIDENCE = (
@@ -135,6 +136,8 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
     } | dict(configuration.get("OpenMRS", {}))
     for key in ("ImagingWorklistURL", "ImagingUpdateRequestStatus"):
         _check_url(key, configuration[key])
+    if "RestURL" in section:
+        _check_url("OpenMRS.RestURL", section["RestURL"])
     worklist_url = configuration["ImagingWorklistURL"]
     codec, warnings = _codec(configuration)
     return Settings(
@@ -147,7 +150,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         max_staleness=section["MaxStaleness"],
         timeout=section["Timeout"],
         update_timeout=section["UpdateTimeout"],
-        max_response_size=section["MaxResponseSize"] * 1024 * 1024,
+        max_response_size=int(section["MaxResponseSize"]) * 1024 * 1024,
         verify=section["VerifyCertificates"]
         and (_existing_file(section, "CACertificates", folder) or True),
         client_certificate=_client_certificate(section, folder),
@@ -190,7 +193,7 @@ def _refusal(problem: ValidationError) -> ConfigurationError:
             )
         case "additionalProperties":
             allowed = schema["properties"]
-            unknown = sorted(key for key in instance if key not in allowed)[0]
+            unknown = " ".join(sorted(key for key in instance if key not in allowed)[0].split())
             return ConfigurationError(
                 f"{path}.{unknown}", "is not a key of this plugin; keys are " + ", ".join(allowed)
             )
@@ -198,10 +201,12 @@ def _refusal(problem: ValidationError) -> ConfigurationError:
             words = f"{found}, expected {_ARTICLES.get(str(expected), str(expected))}"
         case "enum":
             words = f"{found}, expected one of " + ", ".join(map(str, expected))
+        case "pattern" if path.endswith("Stations"):
+            words = f"has a key that is no calling AE title, expected {_AE_WORDS}"
         case "pattern":
             words = f"{found}, expected {_EXPECTED_PATTERNS[expected]}"
         case "minimum" | "maximum":
-            words = f"is out of range, expected {schema['minimum']} to {schema['maximum']}"
+            words = f"{found} out of range, expected {schema['minimum']} to {schema['maximum']}"
         case _:
             words = f"{found} that can't be used ({problem.validator}: {expected})"
     return ConfigurationError(path, words)
@@ -216,9 +221,11 @@ _ARTICLES = {
     "object": "an object",
 }
 
+_AE_WORDS = "an AE title (1 to 16 ASCII characters)"
+
 _EXPECTED_PATTERNS = {
     _URL["pattern"]: "a URL that begins with http:// or https://",
-    _AE_TITLE["pattern"]: "an AE title (1 to 16 ASCII characters)",
+    _AE_TITLE["pattern"]: _AE_WORDS,
     SECTION["properties"]["Database"]["pattern"]: "a URL: sqlite:///… or postgresql+psycopg://…",
 }
 
@@ -275,9 +282,14 @@ def _station(rules: Mapping[str, Any]) -> Station:
     return Station(
         ae_titles=tuple(rules.get("AETitles", ())),
         charset=rules.get("Charset", ""),
-        days_back=rules.get("DaysBack"),
-        days_ahead=rules.get("DaysAhead"),
+        days_back=_whole(rules.get("DaysBack")),
+        days_ahead=_whole(rules.get("DaysAhead")),
     )
+
+
+def _whole(days: float | None) -> int | None:
+    """JSON's 7.0 is a whole number too."""
+    return None if days is None else int(days)
 
 
 def _existing_file(section: Mapping[str, Any], key: str, folder: Path) -> str | None:
@@ -301,4 +313,5 @@ def _client_certificate(section: Mapping[str, Any], folder: Path) -> tuple[str, 
 def _default_database(configuration: Mapping[str, Any], folder: Path) -> str:
     storage = configuration.get("StorageDirectory") or "OrthancStorage"
     index = configuration.get("IndexDirectory") or storage
-    return f"sqlite:///{folder / str(index) / 'openmrs.db'}"
+    path = folder / str(index) / "openmrs.db"
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)

@@ -5,8 +5,9 @@ Decides: everything about linking, in this order.
 1. Evidence, in the order of `LinkBy`: each kind names requests (`_FINDERS`).
 2. Evidence of different requests contradicts: held.
 3. The patient must agree (`patient_agreement`), else held.
-4. Within the request: the steps that RequestAttributesSequence names, else the only open step
-   of a series' modality, else of several the one that PerformedProcedureStepID echoes.
+4. Within the request: the steps that RequestAttributesSequence names; for other series the
+   only open step of their modality, else of several the one that PerformedProcedureStepID
+   echoes.
 5. A step that is completed or rejected is left alone.
 
 Not enough or contradictory evidence is held for a person, with a reason; no evidence at all
@@ -15,7 +16,7 @@ is no notification. Must not know: the network, the database, the clock.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from orthanc_openmrs.model import (
@@ -85,14 +86,12 @@ class Orders:
         by_step: dict[str, list[tuple[ImagingRequest, ProcedureStep]]] = defaultdict(list)
         patients = set()
         for request in requests:
-            for uid in {request.study_instance_uid, study_instance_uid(request)}:
+            for uid in {request.study_instance_uid, study_instance_uid(request)} - {""}:
                 by_uid[uid].append(request)
-            for number in {
-                request.accession_number,
-                values.clean(request.accession_number),
-                values.accession_number(request.accession_number).text,
-            }:
-                by_accession[number].append(request)
+            number = request.accession_number
+            cleaned = values.clean(number)
+            for form in {number.strip(), cleaned, values.accession_number(number).text} - {""}:
+                by_accession[form].append(request)
             for step in request.steps:
                 by_step[step.scheduled_procedure_step_id].append((request, step))
             patients.add(_folded(request.patient_id))
@@ -132,10 +131,12 @@ def _folded(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """What one kind of evidence says: the requests it names, and ids that nobody knows."""
+    """What one kind of evidence says: the requests it names, ids that nobody knows, and
+    whether what it says can't be of one request."""
 
     requests: tuple[ImagingRequest, ...] = ()
     unknown: str = ""
+    contradictory: bool = False
 
 
 def _by_study_instance_uid(study: StudySummary, orders: Orders) -> _Finding:
@@ -144,7 +145,7 @@ def _by_study_instance_uid(study: StudySummary, orders: Orders) -> _Finding:
 
 
 def _by_request_attributes(study: StudySummary, orders: Orders) -> _Finding:
-    requests: list[ImagingRequest] = []
+    named: list[tuple[ImagingRequest, ...]] = []  # for each step that is named
     unknown = ""
     for series in study.series:
         for item in series.request_attributes:
@@ -156,10 +157,13 @@ def _by_request_attributes(study: StudySummary, orders: Orders) -> _Finding:
                 for request, _ in orders.by_step.get(step_id, ())
                 if item.requested_procedure_id in ("", request.requested_procedure_id)
             ]
-            requests += found
-            if not found:
+            if found:
+                named.append(_distinct(found))
+            else:
                 unknown = f"ScheduledProcedureStepID {step_id}"
-    return _Finding(_distinct(requests), unknown)
+    of_any = _distinct(request for requests in named for request in requests)
+    of_all = tuple(request for request in of_any if all(request in some for some in named))
+    return _Finding(of_all or of_any, unknown, contradictory=bool(of_any) and not of_all)
 
 
 def _by_accession_number(study: StudySummary, orders: Orders) -> _Finding:
@@ -212,6 +216,8 @@ def link(study: StudySummary, orders: Orders, policy: Policy) -> Decision:
     evidence = next(iter(speaking))
     candidates = speaking[evidence].requests
     for kind, finding in speaking.items():
+        if finding.contradictory:
+            return _held(f"{kind} points at several requests ({_ids(finding.requests)})", evidence)
         common = tuple(request for request in candidates if request in finding.requests)
         if not common and kind != "PerformedProcedureStepID":
             return _held(
@@ -222,7 +228,7 @@ def link(study: StudySummary, orders: Orders, policy: Policy) -> Decision:
     if len(candidates) > 1:
         return _held(f"{evidence} points at several requests ({_ids(candidates)})", evidence)
     request = candidates[0]
-    if unknown and evidence != "StudyInstanceUID":
+    if unknown:
         return _held(
             f"{unknown} of the images is of no request in OpenMRS's list, though {evidence} "
             f"points at request {request.requested_procedure_id}",
@@ -245,6 +251,13 @@ def _choose_steps(
     study: StudySummary, request: ImagingRequest, evidence: str, policy: Policy
 ) -> Decision:
     chosen = _named_steps(study, request) if "RequestAttributesSequence" in policy.link_by else {}
+    if chosen:
+        # What names no step may be of a modality that no named step has.
+        named = {step.modality for step in chosen}
+        others = tuple(series for series in study.series if not series.request_attributes)
+        more = _steps_by_modality(replace(study, series=others), request)
+        if not isinstance(more, str):
+            chosen |= {step: one for step, one in more.items() if step.modality not in named}
     if not chosen and evidence == "PerformedProcedureStepID":
         chosen = _echoed_steps(study, request)
         if not chosen:

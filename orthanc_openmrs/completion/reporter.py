@@ -177,6 +177,7 @@ class Reporter:
     def _link_study(self, due: DueStudy) -> None:
         try:
             decision, study = self._decide(due.study)
+            found = _notifications(decision, study) if study is not None else []
         except OpenMRSError as problem:
             seconds = pause_after(due.attempts)
             self._outbox.postpone_study(due, seconds, f"waiting for OpenMRS's list: {problem}")
@@ -188,7 +189,6 @@ class Reporter:
             seconds = pause_after(due.attempts)
             self._outbox.postpone_study(due, seconds, f"can't be read: {type(problem).__name__}")
             return
-        found = _notifications(decision, study) if study is not None else []
         new = self._outbox.decide_study(due, decision.outcome, decision.reason, found)
         if decision.outcome is Outcome.HELD:
             _log.warning("study %s is held: %s", due.study, decision.reason)

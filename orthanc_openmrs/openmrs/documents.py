@@ -6,7 +6,8 @@ Must not know: HTTP, DICOM rules, the database.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from sys import intern
@@ -50,22 +51,28 @@ def read_list(body: bytes) -> RequestList:
     """
     requests: list[ImagingRequest] = []
     rejected: list[Rejected] = []
+    problems: list[str] = []
     generation = ""
     for position, element in enumerate(_elements(body)):
         if isinstance(element, Rejected):
             rejected.append(Rejected(position, element.reason))
             continue
         try:
-            requests.append(read_request(element))
+            requests.append(read_request(element, problems.append))
         except ValueError as problem:
-            rejected.append(Rejected(position, str(problem)))
+            problems.append(str(problem))
         else:
             generation = generation or _generation(element)
+        rejected += (Rejected(position, problem) for problem in problems)
+        problems.clear()
     return RequestList(tuple(requests), tuple(rejected), generation)
 
 
-def read_request(element: object) -> ImagingRequest:
-    """Read one element of the list. Raises ValueError with the reason, free of its values."""
+def read_request(element: object, reject: Callable[[str], None]) -> ImagingRequest:
+    """Read one element of the list; a bad step of it costs that step, and `reject` is told why.
+
+    Raises ValueError with the reason, free of the element's values.
+    """
     if not isinstance(element, dict):
         raise ValueError(f"is {_type_name(element)}, not an object")
     steps = element.get("ScheduledProcedureStepSequence")
@@ -79,7 +86,8 @@ def read_request(element: object) -> ImagingRequest:
         raise ValueError(f"has {len(steps)} steps; at most {MAX_STEPS} are read")
     return ImagingRequest(
         requested_procedure_id=_text(element, "RequestedProcedureID"),
-        accession_number=_text(element, "AccessionNumber"),
+        # Neither blank nor letter of it is changed: v3 wants it back exactly.
+        accession_number=_verbatim(element, "AccessionNumber"),
         patient_id=_text(element, "PatientID"),
         patient_name=_text(element, "PatientName"),
         patient_birth_date=_text(element, "PatientBirthDate"),
@@ -88,8 +96,16 @@ def read_request(element: object) -> ImagingRequest:
         requesting_physician=_text(element, "RequestingPhysician"),
         description=_text(element, "RequestedProcedureDescription"),
         priority=_text(element, "RequestedProcedurePriority"),
-        steps=tuple(_read_step(step) for step in steps),
+        steps=tuple(_read_steps(steps, reject)),
     )
+
+
+def _read_steps(steps: list[Any], reject: Callable[[str], None]) -> Iterator[ProcedureStep]:
+    for position, step in enumerate(steps):
+        try:
+            yield _read_step(step)
+        except ValueError as problem:
+            reject(f"step {position}: {problem}")
 
 
 def _generation(element: object) -> str:
@@ -100,7 +116,7 @@ def _generation(element: object) -> str:
 
 def _read_step(step: object) -> ProcedureStep:
     if not isinstance(step, dict):
-        raise ValueError(f"a step is {_type_name(step)}, not an object")
+        raise ValueError(f"is {_type_name(step)}, not an object")
     status = _text(step, "PerformedProcedureStepStatus").lower()
     return ProcedureStep(
         scheduled_procedure_step_id=_text(step, "ScheduledProcedureStepID"),
@@ -117,15 +133,24 @@ def _read_step(step: object) -> ProcedureStep:
 
 
 def _text(source: dict[str, Any], key: str) -> str:
+    return intern(_verbatim(source, key).strip())
+
+
+def _verbatim(source: dict[str, Any], key: str) -> str:
     value = source.get(key)
     if value is None:
         return ""
     if isinstance(value, str):
+        # Half a surrogate pair can't be written again: MySQL cuts an emoji like that.
+        whole = _SURROGATE.sub("\ufffd", value[:MAX_TEXT])
         # The same words come again and again in a list of thousands: one of each is kept.
-        return intern(value[:MAX_TEXT].strip())
+        return intern(whole)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)[:MAX_TEXT]
+        return str(value)
     raise ValueError(f"{key} is {_type_name(value)}, not text")
+
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _type_name(value: object) -> str:
@@ -149,7 +174,7 @@ def _elements(body: bytes) -> Iterator[object]:
     if text[position : position + 1] != "[":
         what = "empty" if position == len(text) else "not a JSON array"
         raise OpenMRSError("not-a-list", f"the answer is {what}")
-    decode = json.JSONDecoder().raw_decode
+    decode = json.JSONDecoder(parse_int=_integer).raw_decode
     position = _skip_blanks(text, position + 1)
     if text[position : position + 1] == "]":
         _nothing_after(text, position + 1)
@@ -173,6 +198,11 @@ def _elements(body: bytes) -> Iterator[object]:
         if mark != ",":
             raise OpenMRSError("not-a-list", f"the answer breaks off at character {position}")
         position = _skip_blanks(text, position + 1)
+
+
+def _integer(digits: str) -> int:
+    """No identifier has more digits, and Python refuses to read thousands of them."""
+    return int(digits[:100])
 
 
 def _skip_blanks(text: str, position: int) -> int:
@@ -329,7 +359,7 @@ class Judgement:
 
 def judge(status: int, body: bytes) -> Judgement:
     """The verdict on an HTTP answer to a status POST (a connection that failed is RETRY)."""
-    text = body.decode("utf-8", "replace").strip()
+    text = body.decode("utf-8-sig", "replace").strip()
     is_page = text[:1] == "<"
     if status == 200:
         if not text:
@@ -344,7 +374,8 @@ def judge(status: int, body: bytes) -> Judgement:
             return Judgement(Verdict.DELIVERED)
         # An early v2 says so of a request with other open steps, though it saved this one.
         return Judgement(Verdict.CONFIRM_REFUSED, _server_text(text))
-    reason = f"HTTP {status}" if is_page or not text else f"HTTP {status}: {_server_text(text)}"
+    said = "" if is_page else _server_text(text)
+    reason = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     if is_page:
         # A servlet container answers with pages of its own, 404 too, while OpenMRS restarts.
         return Judgement(Verdict.RETRY, reason)
@@ -364,5 +395,5 @@ def _server_text(text: str) -> str:
         document = text
     if isinstance(document, dict):
         error = document.get("error", document.get("message", ""))
-        document = error.get("message", "") if isinstance(error, dict) else error
-    return " ".join(str(document).split())[:200]
+        document = error.get("message") if isinstance(error, dict) else error
+    return " ".join(str(document or "").split())[:200]

@@ -241,7 +241,8 @@ def _number(request: Request, key: str, default: int, least: int, most: int) -> 
     text = request.query.get(key)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not least <= int(text[:12]) <= most:
+    digits = text.isascii() and text.isdigit() and len(text) <= 12
+    if not digits or not least <= int(text) <= most:
         raise HttpError(400, f"{key} must be a whole number from {least} to {most}")
     return int(text)
 

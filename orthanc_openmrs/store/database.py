@@ -50,6 +50,11 @@ class Database:
             self._engine = _engine(url)
             with self._transaction() as connection:
                 _migrate(connection)
+        except ImportError:
+            raise StoreError(
+                "the database can't be opened: the driver psycopg isn't installed; install the "
+                "extra: orthanc-openmrs[postgresql]"
+            ) from None
         except (SQLAlchemyError, OSError) as problem:
             raise StoreError(f"the database can't be opened: {_reason(problem)}") from None
 
@@ -158,7 +163,7 @@ class Database:
         """Keep a decision and its notifications; returns how many are new.
 
         What was told or decided before for the same study and step stays as it is, but for a
-        held row, which a later link takes the place of.
+        held row, which the newer decision takes the place of.
         """
         now = self._clock()
         new = 0
@@ -168,7 +173,7 @@ class Database:
                 .where(studies.c.study == due.study)
                 .values(decided=due.noted, outcome=outcome, reason=reason)
             )
-            if any(row.state is NotificationState.PENDING for row in found):
+            if found:
                 connection.execute(
                     sa.delete(notifications).where(
                         notifications.c.study == due.study,

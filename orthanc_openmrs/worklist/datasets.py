@@ -27,6 +27,7 @@ from orthanc_openmrs.worklist.attributes import (
 )
 from orthanc_openmrs.worklist.items import UID_NAMESPACE, WorklistItem
 from orthanc_openmrs.worklist.query import Key, Query
+from orthanc_openmrs.worklist.values import PN_COMPONENT_GROUP, cut
 
 MODALITY_WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 
@@ -56,6 +57,7 @@ ENCODED_ANSWERS = 4
 """Encoded answers kept for one item: as many kinds of scanners usually ask for it."""
 
 _LONG_LENGTH = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UC", "UN", "UR", "UT"))
+_MAX_LENGTH = {"LO": 64, "PN": PN_COMPONENT_GROUP, "SH": 16}
 _TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 
 
@@ -69,11 +71,18 @@ def transliterate(text: str, codec: str) -> str:
     return text
 
 
+_DELIMITERS = str.maketrans({"\\": "/", "^": " ", "=": "-", "*": "", "?": ""})
+
+
 def _in_codec(character: str, codec: str) -> str:
     try:
         character.encode(codec)
     except UnicodeEncodeError:
-        return anyascii(character).replace("\\", "/") or "?"
+        latin = anyascii(character).translate(_DELIMITERS)
+        if latin or not unicodedata.category(character).startswith("L"):
+            return latin  # a mark without a letter of its own may go
+        # A letter may not: anyascii leaves out the Arabic alef, whose name begins with its sound.
+        return unicodedata.name(character, "x").rpartition(" ")[2][0].lower()
     return character
 
 
@@ -168,7 +177,7 @@ class Encoder:
                 return station_ae_title.encode("ascii", "replace")
             text = values[element.position]
             if element.vr in _TEXT_VRS and not text.isascii() and self._codec != "utf-8":
-                text = transliterate(text, self._codec)
+                text = cut(transliterate(text, self._codec), _MAX_LENGTH.get(element.vr, len(text)))
             return text.encode()
 
         parts = [_CHARACTER_SET]

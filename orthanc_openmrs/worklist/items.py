@@ -125,7 +125,8 @@ def study_instance_uid(request: ImagingRequest) -> str:
     Orthanc and after every restart.
     """
     name = "\n".join((request.patient_id, request.requested_procedure_id, request.accession_number))
-    return f"2.25.{uuid.uuid5(UID_NAMESPACE, name).int}"
+    whole = name.encode("utf-8", "replace").decode()
+    return f"2.25.{uuid.uuid5(UID_NAMESPACE, whole).int}"
 
 
 @dataclass(frozen=True, slots=True)

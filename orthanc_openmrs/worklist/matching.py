@@ -171,10 +171,10 @@ def answered_ae_title(title: str, text: str, caller: Caller) -> str | None:
         return title
     if title and title not in titles:
         return None
-    wanted = () if set(text) & set("*?\\") else (text,)
-    if title and text not in titles and wanted:
+    wanted = [part for part in text.split("\\") if part and not set(part) & set("*?")]
+    if title and not set(wanted) & set(titles) and wanted:
         return None
-    return next((candidate for candidate in (*wanted, *titles) if test(candidate)), None)
+    return next((candidate for candidate in (*titles, *wanted) if test(candidate)), None)
 
 
 def _window_rule(station: Station, day: Callable[[int], str]) -> list[Rule]:
@@ -278,12 +278,18 @@ def _single_time(text: str) -> Test:
 
 
 def _wildcard(text: str) -> re.Pattern[str]:
-    """C.2.2.2.4 Wild Card Matching."""
-    parts = (
-        ".*" if part[0] == "*" else "." if part == "?" else re.escape(part)
-        for part in re.findall(r"\*+|\?|[^*?]+", text)
+    """C.2.2.2.4 Wild Card Matching.
+
+    Between two `*`, the first place that fits is as good as any other; the atomic groups say
+    so, for without them a hostile pattern would take for ever.
+    """
+    first, *rest = (
+        "".join("." if mark == "?" else re.escape(mark) for mark in part)
+        for part in re.split(r"\*+", text)
     )
-    return re.compile("".join(parts), re.DOTALL)
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    last = f".*{rest[-1]}" if rest else ""
+    return re.compile(first + middle + last, re.DOTALL)
 
 
 def _person_name(text: str) -> Test:

@@ -4,7 +4,11 @@ Decides: how the keys of a query are read, in any character set. Must not know: 
 keys match.
 """
 
-from collections.abc import Callable
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -60,18 +64,38 @@ def parse_query(identifier: bytes) -> Query:
     Raises ValueError where it is no DICOM dataset.
     """
     try:
-        dataset = pydicom.dcmread(BytesIO(identifier), force=True)
-        step_keys: tuple[Key, ...] | None = None
-        keys: list[Key] = []
-        repair = _utf8_if_it_is if not dataset.get("SpecificCharacterSet") else str
-        for key, element in _keys(dataset, repair):
-            if key.tag == STEP_SEQUENCE and element.VR == "SQ":
-                items = list(element.value or ())
-                step_keys = tuple(key for key, _ in _keys(items[0], repair)) if items else ()
-            else:
-                keys.append(key)
+        with _quietly():
+            return _read(pydicom.dcmread(BytesIO(identifier), force=True))
     except Exception as problem:
         raise ValueError(f"the query is no DICOM dataset ({type(problem).__name__})") from None
+
+
+_quiet = threading.Lock()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """pydicom warns of odd values, with the values; a query may hold any."""
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log = logging.getLogger("pydicom")
+        before, log.disabled = log.disabled, True
+        try:
+            yield
+        finally:
+            log.disabled = before
+
+
+def _read(dataset: Dataset) -> Query:
+    step_keys: tuple[Key, ...] | None = None
+    keys: list[Key] = []
+    repair = _utf8_if_it_is if not dataset.get("SpecificCharacterSet") else str
+    for key, element in _keys(dataset, repair):
+        if key.tag == STEP_SEQUENCE and element.VR == "SQ":
+            items = list(element.value or ())
+            step_keys = tuple(key for key, _ in _keys(items[0], repair)) if items else ()
+        else:
+            keys.append(key)
     return Query(tuple(keys), step_keys)
 
 

@@ -22,6 +22,7 @@ class Value(NamedTuple):
 # Control characters and the value delimiter have no place in a single value (PS3.5 6.1.3, 6.2).
 # Line breaks are blanks to a reader; a backslash between words is read as "or".
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
+
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -218,10 +219,11 @@ def _name_text(text: str) -> str:
 
 
 def _person_name(name: str) -> Value:
-    parts = [" ".join(part.split()) for part in name.split("^")][:5]
-    joined = "^".join(parts).rstrip("^")
+    parts = [" ".join(part.split()) for part in name.split("^")]
+    joined = "^".join(parts[:5]).rstrip("^")
     if len(joined) <= PN_COMPONENT_GROUP:
-        return Value(joined)
+        more = any(parts[5:])
+        return Value(joined, "has more than five components; the others are left out" * more)
     short = cut(joined, PN_COMPONENT_GROUP).rstrip("^")
     return Value(short, f"cut from {len(joined)} to {len(short)} characters")
 

@@ -1,0 +1,371 @@
+"""The database: nothing that it took is lost, whatever happens in between."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orthanc_openmrs.errors import StoreError
+from orthanc_openmrs.model import NewNotification, NotificationState
+from orthanc_openmrs.store.database import Database, DueStudy
+from tests.unit.builders import FrozenClock
+
+PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
+Open = Callable[[], Database]
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    """Now."""
+    return FrozenClock(1000.0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database that isn't there yet, in a folder that isn't either."""
+    return tmp_path / "index" / "openmrs.db"
+
+
+@pytest.fixture
+def reopen(path: Path, clock: FrozenClock) -> Iterator[Open]:
+    """Opens the database, as after a restart."""
+    opened: list[Database] = []
+
+    def start() -> Database:
+        opened.append(Database(f"sqlite:///{path}", clock=clock))
+        return opened[-1]
+
+    yield start
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def database(reopen: Open) -> Database:
+    """The database, open."""
+    return reopen()
+
+
+def new(step: str = "14", study: str = "s", **changes: Any) -> NewNotification:
+    """A pending notification of request 7."""
+    fields: dict[str, Any] = {
+        "study": study,
+        "study_instance_uid": f"1.{study}",
+        "state": PENDING,
+        "requested_procedure_id": "7",
+        "scheduled_procedure_step_id": step,
+        "evidence": "StudyInstanceUID",
+        "update": "{}",
+    }
+    return NewNotification(**(fields | changes))
+
+
+def held(study: str = "s", reason: str = "why") -> NewNotification:
+    """A held study."""
+    return NewNotification(study, f"1.{study}", HELD, reason=reason)
+
+
+def decide(database: Database, *found: NewNotification, study: str = "s") -> int:
+    """Note a study and decide it."""
+    database.note_study(study)
+    (due,) = [due for due in database.due_studies() if due.study == study]
+    return database.decide_study(due, "linked", "", found)
+
+
+def states(database: Database) -> list[tuple[str, NotificationState]]:
+    """Every notification's step and state."""
+    return [(n.scheduled_procedure_step_id, n.state) for n in database.list_notifications()]
+
+
+def by_hand(path: Path, statement: str) -> None:
+    """What a person or another version did to the database."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+# --- the file ------------------------------------------------------------------------------
+
+
+def test_nobody_else_can_read_the_file(path: Path, reopen: Open) -> None:
+    before = os.umask(0o022)
+    try:
+        reopen().note_study("s")
+    finally:
+        os.umask(before)
+    files = {found.name: found.stat().st_mode & 0o777 for found in path.parent.iterdir()}
+    assert "openmrs.db" in files
+    assert set(files.values()) == {0o600}, files
+
+
+def test_a_commit_is_on_the_disk_when_it_returns(path: Path, database: Database) -> None:
+    # As after a kill: another connection reads the files as they are, nothing was closed.
+    database.note_study("s")
+    decide(database, new())
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("select count(*) from notifications").fetchone() == (1,)
+        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+
+
+def test_everything_is_there_after_a_restart(reopen: Open) -> None:
+    first = reopen()
+    first.save_worklist(b"[1]" * 1000, 5.0)
+    first.save_worklist(b"[2]" * 1000, 6.0)
+    first.touch_worklist(7.0)
+    first.save_person_name(("p", "Bob van Dyk"), "van Dyk^Bob")
+    first.save_person_name(("p", "Bob van Dijk"), "van Dijk^Bob")
+    first.note_study("undecided")
+    decide(first, new(), study="decided")
+    first.close()
+    then = reopen()
+    assert then.load_worklist() == (b"[2]" * 1000, 7.0)
+    assert then.load_person_names() == {("p", "Bob van Dijk"): "van Dijk^Bob"}
+    assert [due.study for due in then.due_studies()] == ["undecided"]
+    assert states(then) == [("14", PENDING)]
+    assert then.due_notifications()[0].update == "{}"
+
+
+def test_a_new_database_holds_nothing(database: Database) -> None:
+    assert database.load_worklist() is None
+    assert database.next_due() is None
+    assert database.notification_counts() == dict.fromkeys(NotificationState, 0)
+
+
+def _corrupt(path: Path) -> None:
+    path.write_bytes(b"this is no database, " * 500)
+
+
+def _truncated(path: Path) -> None:
+    Database(f"sqlite:///{path}").close()
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def _newer(path: Path) -> None:
+    Database(f"sqlite:///{path}").close()
+    by_hand(path, "insert into schema_version values (99)")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_corrupt, "not a database"),
+        (_truncated, "malformed"),
+        (_newer, "version 99"),
+        (_folder, "directory"),
+    ],
+)
+def test_a_file_that_cant_be_used_is_refused_in_one_clear_line(
+    path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    path.parent.mkdir()
+    spoil(path)
+    with pytest.raises(StoreError) as caught:
+        Database(f"sqlite:///{path}")
+    line = str(caught.value)
+    assert line.startswith("the database ")
+    assert words in line
+    assert len(line.splitlines()) == 1
+
+
+@pytest.mark.skipif(find_spec("psycopg") is not None, reason="psycopg is installed")
+def test_postgresql_without_its_driver_is_refused_in_one_clear_line() -> None:
+    with pytest.raises(StoreError, match="psycopg"):
+        Database("postgresql+psycopg://orthanc:secret@127.0.0.1:1/openmrs")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", '["ចាន់"]'.encode(), bytes(range(256))])
+def test_the_list_is_kept_as_it_came(database: Database, body: bytes) -> None:
+    database.save_worklist(body, 5.0)
+    assert database.load_worklist() == (body, 5.0)
+
+
+def test_a_list_that_was_spoilt_is_no_list(path: Path, database: Database) -> None:
+    database.save_worklist(b"[]", 5.0)
+    by_hand(path, "update worklists set body = x'00'")
+    assert database.load_worklist() is None
+
+
+# --- studies -------------------------------------------------------------------------------
+
+
+def test_a_noted_study_is_due_until_it_is_decided(database: Database) -> None:
+    database.note_study("s")
+    assert database.due_studies() == [DueStudy("s", 1, 0)]
+    assert database.next_due() == 1000
+    database.decide_study(DueStudy("s", 1, 0), "unlinked", "", [])
+    assert database.due_studies() == []
+    assert database.next_due() is None
+
+
+def test_what_is_noted_during_a_decision_is_decided_again(database: Database) -> None:
+    database.note_study("s")
+    (due,) = database.due_studies()
+    database.note_study("s")
+    database.decide_study(due, "unlinked", "", [])
+    assert database.due_studies() == [DueStudy("s", 2, 0)]
+
+
+def test_what_is_noted_during_a_decision_isnt_put_off_with_it(database: Database) -> None:
+    database.note_study("s")
+    (due,) = database.due_studies()
+    database.note_study("s")
+    database.postpone_study(due, 300, "OpenMRS is away")
+    assert database.due_studies() == [DueStudy("s", 2, 0)]
+
+
+def test_a_study_that_is_put_off_comes_back_in_its_time(
+    database: Database, clock: FrozenClock
+) -> None:
+    database.note_study("s")
+    for attempts in range(3):
+        (due,) = database.due_studies()
+        assert due.attempts == attempts
+        database.postpone_study(due, 30, "OpenMRS is away")
+        assert database.next_due() == clock.now + 30
+        clock.now += 29
+        assert database.due_studies() == []
+        clock.now += 1
+    database.note_study("s")
+    assert database.due_studies() == [DueStudy("s", 2, 0)]
+
+
+def test_the_longest_waiting_study_is_first(database: Database, clock: FrozenClock) -> None:
+    for study in ("b", "a", "c"):
+        database.note_study(study)
+        clock.now += 1
+    assert [due.study for due in database.due_studies()] == ["b", "a", "c"]
+    assert [due.study for due in database.due_studies(limit=2)] == ["b", "a"]
+
+
+# --- notifications -------------------------------------------------------------------------
+
+
+def test_there_is_one_notification_for_a_study_and_step(database: Database) -> None:
+    assert decide(database, new("14"), new("15")) == 2
+    assert decide(database, new("14"), new("15"), new("16")) == 1
+    assert decide(database, new("14", study="t"), study="t") == 1
+    assert [step for step, _ in states(database)] == ["14", "15", "16", "14"]
+
+
+def test_a_request_gets_one_notification_at_a_time_in_order(
+    database: Database, clock: FrozenClock
+) -> None:
+    decide(database, new("14"), new("15"), new("21", requested_procedure_id="8"))
+
+    def due() -> list[str]:
+        return sorted(n.scheduled_procedure_step_id for n in database.due_notifications())
+
+    assert due() == ["14", "21"]
+    first = database.list_notifications()[0]
+    database.retry_later(first, 60, "HTTP 503")
+    assert due() == ["21"], "15 waits for 14"
+    clock.now += 60
+    assert due() == ["14", "21"]
+    (again,) = [n for n in database.due_notifications() if n.id == first.id]
+    assert (again.attempts, again.last_error) == (1, "HTTP 503")
+    database.delivered(again)
+    assert due() == ["15", "21"]
+    database.failed(database.list_notifications()[1], "HTTP 409: other patient")
+    assert due() == ["21"]
+
+
+def test_a_notification_says_what_became_of_it(database: Database, clock: FrozenClock) -> None:
+    decide(database, new("14"), new("15", requested_procedure_id="8"), new("16"))
+    fourteen, fifteen, sixteen = database.list_notifications()
+    clock.now = 1010
+    database.delivered(fourteen)
+    database.failed(fifteen, "HTTP 400")
+    database.retry_later(sixteen, 5, "time-out")
+    fourteen, fifteen, sixteen = database.list_notifications()
+    assert (fourteen.state, fourteen.delivered, fourteen.attempts) == (DELIVERED, 1010, 1)
+    assert (fifteen.state, fifteen.last_error, fifteen.delivered) == (FAILED, "HTTP 400", 0)
+    assert (sixteen.state, sixteen.next_attempt, sixteen.created) == (PENDING, 1015, 1000)
+    assert database.next_due() == 1015
+    assert database.notification_counts() == {
+        PENDING: 1,
+        DELIVERED: 1,
+        HELD: 0,
+        FAILED: 1,
+        DISCARDED: 0,
+    }
+    assert [n.id for n in database.list_notifications(PENDING)] == [sixteen.id]
+    assert [n.id for n in database.list_notifications(since=fifteen.id, limit=1)] == [fifteen.id]
+
+
+@pytest.mark.parametrize("settle", ["delivered", "failed", "retry_later"])
+@pytest.mark.parametrize("state", [DISCARDED, DELIVERED, FAILED])
+def test_what_a_person_decided_meanwhile_stays(
+    path: Path, database: Database, settle: str, state: NotificationState
+) -> None:
+    decide(database, new())
+    (under_way,) = database.due_notifications()
+    by_hand(path, f"update notifications set state = '{state.value}'")
+    match settle:
+        case "delivered":
+            database.delivered(under_way)
+        case "failed":
+            database.failed(under_way, "no")
+        case _:
+            database.retry_later(under_way, 1, "later")
+    assert states(database) == [("14", state)]
+    assert decide(database, new()) == 0
+    assert states(database) == [("14", state)]
+
+
+def test_a_held_study_waits_for_a_person_and_a_later_link_takes_its_place(
+    database: Database,
+) -> None:
+    decide(database, held())
+    decide(database, held(study="t"), study="t")
+    assert states(database) == [("", HELD), ("", HELD)]
+    assert database.due_notifications() == []
+    assert database.next_due() is None
+    decide(database, new())
+    assert states(database) == [("", HELD), ("14", PENDING)]
+    assert [n.study for n in database.list_notifications(HELD)] == ["t"]
+
+
+def test_a_held_study_that_a_person_discarded_is_not_brought_up_again(
+    path: Path, database: Database
+) -> None:
+    decide(database, held())
+    by_hand(path, "update notifications set state = 'discarded'")
+    decide(database, held())
+    assert states(database) == [("", DISCARDED)]
+
+
+def test_a_study_that_is_held_again_shows_the_newest_reason(database: Database) -> None:
+    decide(database, held(reason="AccessionNumber is unknown"))
+    decide(database, held(reason="PatientID is another's"))
+    assert [n.reason for n in database.list_notifications()] == ["PatientID is another's"]
+
+
+def test_a_failure_in_the_middle_of_a_decision_leaves_all_of_it_to_do(
+    path: Path, database: Database
+) -> None:
+    database.note_study("s")
+    (due,) = database.due_studies()
+    full = "when exists (select 1 from notifications) begin select raise(abort, 'disk full'); end"
+    by_hand(path, f"create trigger full before insert on notifications {full}")
+    with pytest.raises(StoreError, match="disk full"):
+        database.decide_study(due, "linked", "", [new("14"), new("15")])
+    assert database.due_studies() == [due]
+    assert states(database) == []
+    by_hand(path, "drop trigger full")
+    assert database.decide_study(due, "linked", "", [new("14"), new("15")]) == 2
+
+
+def test_no_value_of_a_statement_stands_in_an_error(path: Path, database: Database) -> None:
+    by_hand(path, "drop table notifications")
+    with pytest.raises(StoreError) as caught:
+        decide(database, new(update='{"patientName": "Jones^Alice"}'))
+    assert "Jones" not in f"{caught.value}{caught.value.__cause__}"
+    assert len(str(caught.value).splitlines()) == 1

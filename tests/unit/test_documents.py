@@ -1,0 +1,402 @@
+"""OpenMRS's JSON: a bad element costs itself only, an update is exact, a verdict is a table."""
+
+import json
+from typing import Any
+
+import pytest
+
+from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.model import ImagingRequest, StepStatus
+from orthanc_openmrs.openmrs.documents import (
+    StatusUpdate,
+    Verdict,
+    judge,
+    read_list,
+    read_person_name,
+    status_update,
+)
+from tests.unit.builders import ALICE, items, request, series, study, within
+
+GOOD_STEP = {
+    "Modality": "CT",
+    "ScheduledStationAETitle": "CT1",
+    "ScheduledProcedureStepStartDate": "20250703081500",
+    "ScheduledProcedureStepStartTime": "081500",
+    "ScheduledPerformingPhysicianName": None,
+    "PerformedProcedureStepStatus": "scheduled",
+    "ScheduledProcedureStepDescription": "Head",
+    "ScheduledProcedureStepID": "14",
+    "ScheduledStationName": "",
+    "ScheduledProcedureStepLocation": "Room 1",
+    "CommentsOnTheScheduledProcedureStep": "no value available",
+}
+GOOD = {
+    "SpecificCharacterSet": "ISO_IR 100",
+    "AccessionNumber": "1234567890123456789",
+    "PatientName": "Sokha ចាន់",
+    "PatientID": ALICE,
+    "PatientBirthDate": "1990-01-01 00:00:00.0",
+    "PatientSex": "F",
+    "StudyInstanceUID": None,
+    "RequestingPhysician": " Dr. Who ",
+    "RequestedProcedureDescription": "Head\r\nneck",
+    "RequestedProcedureID": "7",
+    "RequestedProcedurePriority": "High",
+    "ScheduledProcedureStepSequence": [GOOD_STEP],
+}
+
+
+def listing(*elements: object) -> bytes:
+    """The elements as OpenMRS sends them; a str is JSON already."""
+    texts = (element if isinstance(element, str) else json.dumps(element) for element in elements)
+    return f"[{', '.join(texts)}]".encode()
+
+
+def test_every_key_of_the_contract_is_read_as_openmrs_wrote_it() -> None:
+    (found,) = read_list(listing(GOOD)).requests
+    (step,) = found.steps
+    assert (found.requested_procedure_id, found.accession_number, found.patient_id) == (
+        "7",
+        "1234567890123456789",
+        ALICE,
+    )
+    assert (found.patient_name, found.patient_birth_date, found.patient_sex) == (
+        "Sokha ចាន់",
+        "1990-01-01 00:00:00.0",
+        "F",
+    )
+    assert (found.study_instance_uid, found.requesting_physician) == ("", "Dr. Who")
+    assert (found.description, found.priority) == ("Head\r\nneck", "High")
+    assert (step.scheduled_procedure_step_id, step.status) == ("14", StepStatus.SCHEDULED)
+    assert (step.modality, step.scheduled_station_ae_title) == ("CT", "CT1")
+    assert (step.start_date, step.start_time) == ("20250703081500", "081500")
+    assert (step.description, step.location) == ("Head", "Room 1")
+    assert (step.scheduled_performing_physician_name, step.scheduled_station_name) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("element", "reason"),
+    [
+        (None, "null"),
+        (7, "a number"),
+        ('"text"', "text"),
+        ([], "an array"),
+        (True, "a boolean"),
+        (GOOD | {"PatientName": {"given": "A"}}, "PatientName"),
+        (GOOD | {"PatientID": [ALICE]}, "PatientID"),
+        (GOOD | {"AccessionNumber": True}, "AccessionNumber"),
+        (GOOD | {"ScheduledProcedureStepSequence": "14"}, "ScheduledProcedureStepSequence"),
+        (GOOD | {"ScheduledProcedureStepSequence": 14}, "ScheduledProcedureStepSequence"),
+        (GOOD | {"ScheduledProcedureStepSequence": [GOOD_STEP] * 100_000}, "steps"),
+        ("[" * 100_000 + "]" * 100_000, "deep"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "deep"),
+        ('{"PatientName":' + "[" * 100_000 + '"\\"]"' + "]" * 100_000 + "}", "deep"),
+    ],
+)
+def test_a_bad_element_costs_only_itself(element: object, reason: str) -> None:
+    with within(10, "reading the list"):
+        found = read_list(listing(GOOD, element, GOOD | {"RequestedProcedureID": "8"}))
+    assert [good.requested_procedure_id for good in found.requests] == ["7", "8"]
+    ((position, told),) = [(bad.position, bad.reason) for bad in found.rejected]
+    assert position == 1
+    assert reason in told
+    assert ALICE not in told
+
+
+@pytest.mark.parametrize(
+    ("member", "why"),
+    [
+        ('"RequestedProcedureID": ' + "9" * 5000, "an integer of 5,000 digits"),
+        ('"RequestedProcedureID": -' + "9" * 5000, "a negative one"),
+        ('"RequestedProcedureID": 1e999', "a number that overflows"),
+        ('"RequestedProcedureID": 1' + "0" * 300, "a large one"),
+        ('"RequestedProcedureID": NaN', "what Java writes for 0/0"),
+        ('"RequestedProcedureID": -Infinity', "what Java writes for -1/0"),
+        ('"PatientName": "\\ud800"', "a lone surrogate"),
+        ('"AccessionNumber": "\\udfff\\ud800"', "surrogates the wrong way round"),
+        ('"PatientID": "a\\ud83db"', "half an emoji, as MySQL cuts one"),
+        ('"PatientID": "a\\u0000b"', "a NUL"),
+        ('"PatientName": "' + "x" * 1_000_000 + '"', "a name of a megabyte"),
+        ('"ScheduledProcedureStepSequence": []', "no step yet"),
+        ('"ScheduledProcedureStepSequence": null', "no step either"),
+    ],
+)
+def test_an_odd_element_leaves_its_neighbours_alone(member: str, why: str) -> None:
+    odd = json.dumps(GOOD)[:-1] + f", {member}}}"  # of two members of a name the last counts
+    found = read_list(listing(GOOD, odd, GOOD | {"RequestedProcedureID": "8"}))
+    read = [good.requested_procedure_id for good in found.requests]
+    assert (read[0], read[-1]) == ("7", "8")
+    assert len(found.requests) + len(found.rejected) == 3
+    # and what was read can be offered, or left out with a reason:
+    assert len(items(*found.requests)) >= 2
+
+
+@pytest.mark.parametrize("bad", [None, 7, "14", [], GOOD_STEP | {"Modality": {"code": "CT"}}])
+def test_a_bad_step_costs_its_request_no_other_step(bad: object) -> None:
+    steps = [GOOD_STEP, bad, GOOD_STEP | {"ScheduledProcedureStepID": "15"}]
+    found = read_list(listing(GOOD | {"ScheduledProcedureStepSequence": steps}))
+    read = [s.scheduled_procedure_step_id for good in found.requests for s in good.steps]
+    assert [found_id for found_id in read if found_id] == ["14", "15"]
+
+
+def test_a_long_text_is_cut_when_it_is_read() -> None:
+    (found,) = read_list(listing(GOOD | {"PatientName": "x" * 1_000_000})).requests
+    assert len(found.patient_name) < 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "count", "why"),
+    [
+        (b"[]", 0, "no request"),
+        (b" [ \n ] \r\n\t", 0, "blanks"),
+        (b"\xef\xbb\xbf" + listing(GOOD), 1, "a byte order mark"),
+        (listing(*[GOOD] * 3).replace(b", {", b" \n,\t{"), 3, "blanks between elements"),
+        (listing(GOOD | {"Unknown": {"deep": [1, {}]}}), 1, "a key of a later version"),
+    ],
+)
+def test_an_array_is_a_list(body: bytes, count: int, why: str) -> None:
+    assert len(read_list(body).requests) == count
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "empty"),
+        (b"   ", "blank"),
+        (b"<!DOCTYPE html><html>login</html>", "a sign-in page"),
+        (b'{"results": []}', "an object"),
+        (b'"[]"', "a text"),
+        (b"null", "null"),
+        (listing(GOOD)[:-1], "cut before the last bracket"),
+        (listing(GOOD)[:-40], "cut inside an element"),
+        (b"[" + b"[" * 100_000, "cut inside a deep element"),
+        (b"[{},]", "a comma too many"),
+        (b"[{} {}]", "a comma too few"),
+        (listing(GOOD) + b"<html>", "a page behind it"),
+        (b"[][]", "two arrays"),
+        (b'["\xff"]', "not UTF-8"),
+        ("[]".encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_what_is_no_array_is_no_list(body: bytes, why: str) -> None:
+    with within(10, "refusing the list"), pytest.raises(OpenMRSError) as caught:
+        read_list(body)
+    assert caught.value.kind == "not-a-list"
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("charset", "generation"), [("ISO_IR 192", "v3"), ("ISO_IR 100", ""), (None, "")]
+)
+def test_only_v3_tells_its_generation(charset: str | None, generation: str) -> None:
+    assert read_list(listing(GOOD | {"SpecificCharacterSet": charset})).generation == generation
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("scheduled", StepStatus.SCHEDULED),
+        (" Scheduled ", StepStatus.SCHEDULED),
+        ("in progress", StepStatus.IN_PROGRESS),
+        ("IN  Progress\n", StepStatus.IN_PROGRESS),
+        ("progress", StepStatus.IN_PROGRESS),
+        ("COMPLETED", StepStatus.COMPLETED),
+        ("\tcompleted ", StepStatus.COMPLETED),
+        ("Rejected", StepStatus.REJECTED),
+        ("", StepStatus.SCHEDULED),
+        (None, StepStatus.SCHEDULED),
+        ("on hold", StepStatus.OTHER),
+    ],
+)
+def test_a_status_is_read_in_every_spelling(text: str | None, status: StepStatus) -> None:
+    step = GOOD_STEP | {"PerformedProcedureStepStatus": text}
+    (found,) = read_list(listing(GOOD | {"ScheduledProcedureStepSequence": [step]})).requests
+    assert found.steps[0].status is status
+
+
+# --- the patient ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "why"),
+    [
+        (
+            {"givenName": "Bob", "middleName": "P.", "familyName": "van Dyk"},
+            "van Dyk^Bob^P.",
+            "all",
+        ),
+        ({"givenName": "Bob", "middleName": None, "familyName": "van Dyk"}, "van Dyk^Bob", "two"),
+        ({"givenName": "Bob", "familyName": ""}, "^Bob", "no family name"),
+        ({"givenName": " Bob ", "familyName": "van^Dyk"}, "van Dyk^Bob", "a delimiter"),
+        ({}, "", "no name"),
+        (None, "", "no name"),
+        ("Bob", "", "a text"),
+        ([], "", "an array"),
+    ],
+)
+def test_a_structured_name_is_read(name: object, expected: str, why: str) -> None:
+    document = {"person": {"preferredName": name}}
+    assert read_person_name(json.dumps(document).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"null", b'{"person": 1}', b"\xff", b"[" * 100_000]
+)
+def test_what_is_no_patient_has_no_structured_name(body: bytes) -> None:
+    assert read_person_name(body) == ""
+
+
+# --- the status update ---------------------------------------------------------------------
+
+
+def test_an_update_is_exactly_what_the_contract_says() -> None:
+    images = series(
+        "CT",
+        series_description="Axial",
+        instances=120,
+        performed_procedure_step_start_date="20250703",
+        performing_physician_name="Roe^Jane",
+    )
+    update = status_update(
+        study(
+            images,
+            series("MR"),
+            study_instance_uid="2.25.1",
+            patient_name="Jones^Alice",
+            patient_birth_date="19900101",
+        ),
+        request("7", accession_number="1234567890123456789"),
+        [("15", series("MR")), ("14", images)],
+    )
+    assert update.parameters == {"studyInstanceUID": "2.25.1", "performedProcedureStepID": "15"}
+    assert update.body["studyInfo"] == {
+        "accessionNumber": "1234567890123456789",
+        "studyInstanceUID": "2.25.1",
+        "referringPhysicianName": None,
+        "studyDescription": None,
+    }
+    assert [entry["scheduledProcedureStepID"] for entry in update.body["seriesList"]] == [
+        "15",
+        "14",
+    ]
+    assert set(update.body) == {"studyInfo", "seriesList"}
+    assert update.body["seriesList"][1] == {
+        "seriesInfo": {
+            "seriesID": "9.9.CT",
+            "modality": "CT",
+            "seriesDescription": "Axial",
+            "seriesInstanceUID": "9.9.CT",
+            "stationName": None,
+            "parentStudy": "orthanc-study",
+        },
+        "instanceInfo": {
+            "patientBirthDate": "19900101",
+            "patientID": ALICE,
+            "patientName": "Jones^Alice",
+            "scheduledProcedureStepID": "14",
+            "studyInstanceUID": "2.25.1",
+            "numberOfSlices": "120",
+            "scheduledPerformingPhysician": "Roe^Jane",
+            "performedProcedureStepDescription": None,
+            "performedProcedureStepStartDate": "20250703",
+            "performedProcedureStepStartTime": None,
+            "requestedProcedureDescription": None,
+        },
+        "scheduledProcedureStepID": "14",
+    }
+    assert StatusUpdate.from_json(update.to_json()) == update
+
+
+def test_every_value_of_an_update_is_a_text_or_none() -> None:
+    def leaves(value: Any) -> list[Any]:
+        if isinstance(value, dict):
+            value = list(value.values())
+        return (
+            [leaf for part in value for leaf in leaves(part)]
+            if isinstance(value, list)
+            else [value]
+        )
+
+    update = status_update(study(), request(), [("14", series())])
+    assert all(leaf is None or isinstance(leaf, str) for leaf in leaves(update.body))
+
+
+@pytest.mark.parametrize("number", ["AB  12", "A\\B", "é-1", " 12 ", "x" * 255])
+def test_the_accession_number_goes_back_exactly_as_it_came(number: str) -> None:
+    # v3 answers 409 to any other text.
+    (found,) = read_list(listing(GOOD | {"AccessionNumber": number})).requests
+    update = status_update(study(), found, [("14", series())])
+    assert update.body["studyInfo"]["accessionNumber"] == number
+
+
+@pytest.mark.parametrize("key", ["AccessionNumber", "PatientID"])
+def test_an_update_can_be_stored_and_sent_whatever_openmrs_wrote(key: str) -> None:
+    found: ImagingRequest = read_list(listing(GOOD | {key: "a\ud800b"})).requests[0]
+    assert status_update(study(), found, [("14", series())]).to_json().encode()
+
+
+# --- the verdict ---------------------------------------------------------------------------
+
+PAGE = b"\r\n<!DOCTYPE html><html><body>Please wait, 42 <b>Jones</b></body></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict", "why"),
+    [
+        (200, b'{"score": 0.9}', Verdict.DELIVERED, "v2, v3: done"),
+        (200, b' {"id": 1, "score": null} ', Verdict.DELIVERED, "an object with score"),
+        (200, b"", Verdict.CONFIRM, "v1: done or unknown"),
+        (200, b" \r\n", Verdict.CONFIRM, "v1"),
+        (200, b"No valid procedure step IDs found in payload", Verdict.CONFIRM_REFUSED, "v2"),
+        (200, b'"No series data found in payload"', Verdict.CONFIRM_REFUSED, "v2, quoted"),
+        (200, b"{}", Verdict.CONFIRM_REFUSED, "an object without score"),
+        (200, b"[" * 100_000, Verdict.CONFIRM_REFUSED, "too deep to be read"),
+        (200, b"\xff\xfe", Verdict.CONFIRM_REFUSED, "no text"),
+        (200, PAGE, Verdict.RETRY, "a sign-in page"),
+        (200, b"\xef\xbb\xbf<html>", Verdict.RETRY, "a page with a byte order mark"),
+        (204, b"", Verdict.RETRY, "no word of the contract"),
+        (302, b"", Verdict.RETRY, "to the sign-in"),
+        (400, b"Invalid Orthanc update payload", Verdict.REFUSED, "v2"),
+        (400, b'{"error": {"message": "no id"}}', Verdict.REFUSED, "v3"),
+        (400, b"", Verdict.REFUSED, "v1: a parameter is missing"),
+        (401, b"", Verdict.RETRY, "an administrator can mend it"),
+        (401, b'{"error": {"message": "denied"}}', Verdict.RETRY, "the same"),
+        (403, b"Forbidden", Verdict.RETRY, "the same"),
+        (404, b'{"error": {"message": "Unknown step"}}', Verdict.CONFIRM_UNKNOWN, "v3"),
+        (404, b"", Verdict.CONFIRM_UNKNOWN, "the module isn't loaded, or v3"),
+        (404, PAGE, Verdict.RETRY, "Tomcat while OpenMRS restarts"),
+        (400, PAGE, Verdict.RETRY, "Tomcat, not OpenMRS"),
+        (409, b'{"error": {"message": "patient"}}', Verdict.REFUSED, "v3"),
+        (408, b"", Verdict.RETRY, "a proxy"),
+        (413, b"", Verdict.RETRY, "a proxy"),
+        (429, b"", Verdict.RETRY, "a proxy"),
+        (500, PAGE, Verdict.RETRY, "it may be saved"),
+        (500, b'{"error": {"message": "boom"}}', Verdict.RETRY, "it may be saved"),
+        (502, b"", Verdict.RETRY, "a proxy"),
+        (503, PAGE, Verdict.RETRY, "a proxy"),
+    ],
+)
+def test_the_verdict_on_an_answer(status: int, body: bytes, verdict: Verdict, why: str) -> None:
+    judgement = judge(status, body)
+    assert judgement.verdict is verdict, why
+    assert len(judgement.reason.splitlines()) <= 1
+    assert len(judgement.reason) <= 300
+    assert "Jones" not in judgement.reason
+    if status != 200:
+        assert str(status) in judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, b"Invalid Orthanc\n update payload", "HTTP 400: Invalid Orthanc update payload"),
+        (409, b'{"error": {"message": "other patient"}}', "HTTP 409: other patient"),
+        (409, b'{"message": "other patient"}', "HTTP 409: other patient"),
+        (409, b'{"error": "other patient"}', "HTTP 409: other patient"),
+        (409, b'{"error": {"message": null}}', "HTTP 409"),
+        (409, b"", "HTTP 409"),
+        (200, b'"No series data found in payload"', "No series data found in payload"),
+    ],
+)
+def test_the_reason_is_the_servers_own_words(status: int, body: bytes, reason: str) -> None:
+    assert judge(status, body).reason == reason

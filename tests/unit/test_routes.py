@@ -1,0 +1,322 @@
+"""The REST routes as plain functions: what is answered, and what is refused."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+
+import pydicom
+import pytest
+
+from orthanc_openmrs import __version__
+from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.model import NotificationState, Rejected, RequestList, StepStatus
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer
+from orthanc_openmrs.rest.router import Route, Router
+from orthanc_openmrs.rest.routes import LARGEST_PAGE, Routes, moment
+from orthanc_openmrs.worklist.attributes import KNOWN
+from orthanc_openmrs.worklist.refresh import SourceStatus
+from orthanc_openmrs.worklist.service import StationRules, Worklist
+from orthanc_openmrs.worklist.snapshot import Snapshot
+from tests.unit.builders import ALICE, BOB, TODAY, FrozenClock, request, step
+
+START_DATE = "ScheduledProcedureStepStartDate"
+NOON = datetime(2025, 7, 3, 12, 0).timestamp()
+LISTED = RequestList(
+    (
+        request("7", step("1"), step("2", modality="MR", scheduled_station_ae_title="MR1")),
+        request("8", step("3", scheduled_station_ae_title=""), patient_id=BOB),
+        request("9", step("4", status=StepStatus.COMPLETED), step("5", start_date="20250704")),
+        request("10", step("1" * 17, start_date="20250705")),
+    ),
+    (Rejected(4, "is null, not an object"),),
+    "v3",
+)
+
+
+class Application:
+    """The routes over a list, an OpenMRS and a database that do as they are told."""
+
+    def __init__(self, found: RequestList | None = LISTED) -> None:
+        self.clock = FrozenClock(NOON)
+        self.source = SourceStatus(last_success=NOON)
+        self.broken: StoreError | None = None
+        self.away: OpenMRSError | None = None
+        self.worklist = Worklist(
+            StationRules(own_steps_only=True), max_staleness=100, clock=self.clock
+        )
+        if found is not None:
+            self.worklist.replace(Snapshot.build(found, read_at=NOON, day=TODAY))
+        self.router = Router(
+            Routes(
+                worklist=self.worklist,
+                source_status=lambda: self.source,
+                read_now=self.read_now,
+                notification_counts=self.counts,
+            ).table()
+        )
+
+    def read_now(self) -> Snapshot:
+        """A fresh list, or why there is none."""
+        if self.away:
+            raise self.away
+        return Snapshot.build(LISTED, read_at=self.clock.now, day=TODAY)
+
+    def counts(self) -> Mapping[NotificationState, int]:
+        """Two of each state, unless the database is broken."""
+        if self.broken:
+            raise self.broken
+        return dict.fromkeys(NotificationState, 2)
+
+    def ask(self, path: str, method: str = "GET", **query: str) -> Response:
+        """The answer to a request."""
+        return self.router.respond(Request(method, f"/openmrs{path}", query))
+
+    def get(self, path: str, **query: str) -> Any:
+        """The document of an answer that must be there."""
+        response = self.ask(path, **query)
+        assert response.status == 200, response.body
+        assert response.content_type == "application/json"
+        return json.loads(response.body)
+
+
+@pytest.fixture
+def app() -> Application:
+    """The routes over the list."""
+    return Application()
+
+
+# --- what is refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "status", "words"),
+    [
+        ("GET", "/nothing", {}, 404, "no such route"),
+        ("GET", "", {}, 404, "no such route"),
+        ("GET", "/worklist/99", {}, 404, "no such step"),
+        ("GET", "/worklist/99/file", {}, 404, "no such step"),
+        ("GET", "/worklist/1/2/3", {}, 404, "no such route"),
+        ("GET", f"/worklist/{'1' * 17}/file", {}, 409, "DICOM"),
+        ("GET", "/worklist", {"limit": "0"}, 400, "limit"),
+        ("GET", "/worklist", {"limit": "-1"}, 400, "limit"),
+        ("GET", "/worklist", {"limit": "x"}, 400, "limit"),
+        ("GET", "/worklist", {"limit": ""}, 400, "limit"),
+        ("GET", "/worklist", {"limit": "1.5"}, 400, "limit"),
+        ("GET", "/worklist", {"limit": "٣"}, 400, "limit"),
+        ("GET", "/worklist", {"limit": str(LARGEST_PAGE + 1)}, 400, "limit"),
+        ("GET", "/worklist", {"limit": "9" * 5000}, 400, "limit"),
+        ("GET", "/worklist", {"since": "-1"}, 400, "since"),
+        ("GET", "/worklist", {"since": "0" * 12 + "9" * 5000}, 400, "since"),
+        ("GET", "/worklist", {"modality": "CT"}, 400, "Modality"),
+        ("GET", "/worklist", {"PatientName": "x"}, 400, "unknown"),
+        ("GET", "/worklist/1", {"Modality": "CT"}, 400, "aet"),
+        ("GET", "/worklist/1", {"aet": "CT1", "Modalty": "CT"}, 400, "keyword"),
+    ],
+)
+def test_a_bad_request_is_refused_in_orthancs_manner(
+    app: Application, method: str, path: str, query: dict[str, str], status: int, words: str
+) -> None:
+    response = app.ask(path, method, **query)
+    assert response.status == status
+    document = json.loads(response.body)
+    assert set(document) == {"HttpError", "HttpStatus", "Message", "Details", "Method", "Uri"}
+    assert (document["HttpStatus"], document["Method"]) == (status, method)
+    assert document["Uri"] == f"/openmrs{path}"
+    assert words in document["Message"] + document["Details"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "/worklist", "GET"),
+        ("DELETE", "/worklist/1", "GET"),
+        ("PUT", "/status", "GET"),
+        ("POST", "/worklist/1/file", "GET"),
+        ("PUT", "/worklist/refresh", "POST"),
+    ],
+)
+def test_another_method_is_405_with_the_methods_that_are_allowed(
+    app: Application, method: str, path: str, allow: str
+) -> None:
+    response = app.ask(path, method)
+    assert response.status == 405
+    assert allow in response.allow.replace(" ", "").split(",")
+    assert method not in response.allow
+
+
+def test_a_route_is_found_by_method_and_whole_path() -> None:
+    def handler(request: Request, name: str = "") -> Response:
+        if name == "bad":
+            raise HttpError(409, "no", "details", Retry_After="5")
+        return answer({"name": name})
+
+    router = Router(
+        [
+            Route("GET", "/a.b/{name}", handler, ""),
+            Route("PUT", "/a.b/{name}", handler, ""),
+            Route("GET", "/a.b", handler, ""),
+        ]
+    )
+    for method, path, status in (
+        ("GET", "/a.b/x", 200),
+        ("PUT", "/a.b/x", 200),
+        ("GET", "/a.b/x/", 200),
+        ("GET", "/a.b", 200),
+        ("GET", "/a.b/bad", 409),
+        ("DELETE", "/a.b/x", 405),
+        ("PUT", "/a.b", 405),
+        ("GET", "/aXb/x", 404),
+        ("GET", "/a.b/x/y", 404),
+        ("GET", "/a.b/x\n/y", 404),
+        ("GET", "/", 404),
+    ):
+        assert router.respond(Request(method, path)).status == status, (method, path)
+    assert router.respond(Request("DELETE", "/a.b/x")).allow == "GET,PUT"
+    assert router.respond(Request("GET", "/a.b/bad")).headers == {"Retry-After": "5"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/worklist", "/worklist/1", "/worklist/1/file", "/worklist?aet=CT1"]
+)
+def test_before_the_first_list_every_route_of_it_says_to_come_back(path: str) -> None:
+    path, _, station = path.partition("?aet=")
+    response = Application(None).ask(path, **({"aet": station} if station else {}))
+    assert response.status == 503
+    assert response.headers["Retry-After"]
+
+
+def test_an_old_list_is_shown_but_not_as_what_a_station_gets(app: Application) -> None:
+    app.clock.now += 101
+    assert app.ask("/worklist", aet="CT1").status == 503
+    assert len(app.get("/worklist")) == 6
+    assert app.get("/status")["Worklist"]["Stale"] is True
+    explained = app.get("/worklist/1", aet="CT1")["Explanation"]
+    assert [rule["Passes"] for rule in explained] == [False, True, True]
+
+
+# --- what is answered ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "steps"),
+    [
+        ({}, ["1", "2", "3", "4", "5", "1" * 17]),
+        ({"limit": "2"}, ["1", "2"]),
+        ({"limit": "2", "since": "1"}, ["2", "3"]),
+        ({"since": "4"}, ["5", "1" * 17]),
+        ({"since": "6"}, []),
+        ({"since": "1000000000"}, []),
+        ({"limit": "0002"}, ["1", "2"]),
+        ({"Modality": "MR"}, ["2"]),
+        ({"Modality": "mr"}, []),
+        ({"PatientID": BOB}, ["3"]),
+        ({"PatientID": ALICE, "limit": "1", "since": "1"}, ["2"]),
+        ({"ScheduledStationAETitle": "MR1"}, ["2"]),
+        ({"ScheduledStationAETitle": ""}, ["3"]),
+        ({"ScheduledProcedureStepStartDate": "20250704"}, ["5"]),
+        ({"aet": "CT1"}, ["1", "3", "5"]),
+        ({"aet": "MR1"}, ["2", "3"]),
+        ({"aet": "XX"}, ["3"]),
+        ({"aet": "CT1", "PatientID": ALICE}, ["1", "5"]),
+    ],
+)
+def test_the_worklist_is_listed(app: Application, query: dict[str, str], steps: list[str]) -> None:
+    ids = [found["ScheduledProcedureStepID"] or "1" * 17 for found in app.get("/worklist", **query)]
+    assert ids == steps
+
+
+def test_a_step_is_described_by_keywords_and_what_becomes_of_it(app: Application) -> None:
+    one = app.get("/worklist/1")
+    assert set(one) == {row.keyword for row in KNOWN} | {"Status", "Offered", "Reason", "Warnings"}
+    assert (one["PatientName"], one["Modality"]) == ("Jones^Alice^Mary", "CT")
+    assert (one["Status"], one["Offered"], one["Reason"]) == ("scheduled", True, "")
+    done = app.get("/worklist/4")
+    assert (done["Status"], done["Offered"]) == ("completed", False)
+    assert "completed" in done["Reason"]
+    assert "every station" in " ".join(app.get("/worklist/3")["Warnings"])
+
+
+@pytest.mark.parametrize(
+    ("step", "query", "fails"),
+    [
+        ("1", {"aet": "CT1"}, set()),
+        ("1", {"aet": "MR1"}, {"ScheduledStationAETitle"}),
+        ("4", {"aet": "CT1"}, {"Step"}),
+        ("1", {"aet": "CT1", "Modality": "MR"}, {"Modality"}),
+        ("1", {"aet": "CT1", "PatientID": BOB, "Modality": "CT"}, {"PatientID"}),
+        ("1", {"aet": "CT1", "ScheduledStationAETitle": "CT1"}, set()),
+        ("1", {"aet": "CT1", "PregnancyStatus": "0"}, set()),
+        ("1", {"aet": "CT1", START_DATE: "20250704-"}, {START_DATE}),
+    ],
+)
+def test_why_a_station_gets_a_step_or_not_is_explained(
+    app: Application, step: str, query: dict[str, str], fails: set[str]
+) -> None:
+    explained = app.get(f"/worklist/{step}", **query)["Explanation"]
+    assert {rule["Rule"] for rule in explained if not rule["Passes"]} == fails
+    assert all(bool(rule["Reason"]) is not rule["Passes"] for rule in explained)
+
+
+def test_a_step_is_a_wl_file(app: Application) -> None:
+    for number, title in (("1", "CT1"), ("3", "ANY")):
+        response = app.ask(f"/worklist/{number}/file")
+        assert (response.status, response.content_type) == (200, "application/dicom")
+        assert f'filename="{number}.wl"' in response.headers["Content-Disposition"]
+        inside = pydicom.dcmread(BytesIO(response.body)).ScheduledProcedureStepSequence[0]
+        assert inside.ScheduledStationAETitle == title
+
+
+COUNTS = {"Steps": 6, "Offered": 4, "Skipped": 3}
+
+
+def test_the_status_tells_how_everything_is(app: Application) -> None:
+    app.clock.now += 12.34
+    document = app.get("/status")
+    assert document == {
+        "Version": __version__,
+        "OpenMRS": {
+            "Reachable": True,
+            "Generation": "v3",
+            "LastSuccess": moment(NOON),
+            "LastError": None,
+        },
+        "Worklist": COUNTS | {"AgeSeconds": 12.3, "Stale": False},
+        "Notifications": dict.fromkeys(("Pending", "Delivered", "Held", "Failed", "Discarded"), 2),
+    }
+
+
+def test_the_status_is_told_when_nothing_works() -> None:
+    app = Application(None)
+    app.source = SourceStatus(last_error="HTTP 401", error_kind="credentials")
+    app.broken = StoreError("the database fails: disk I/O error")
+    document = app.get("/status")
+    assert document["OpenMRS"]["Reachable"] is False
+    assert document["OpenMRS"]["LastSuccess"] is None
+    assert "ImagingWorklistUsername" in document["OpenMRS"]["LastError"]
+    assert document["Worklist"] == {
+        "Steps": 0,
+        "Offered": 0,
+        "Skipped": 0,
+        "AgeSeconds": None,
+        "Stale": True,
+    }
+    assert "disk I/O error" in str(document["Notifications"])
+
+
+def test_the_list_is_read_when_somebody_asks(app: Application) -> None:
+    response = app.ask("/worklist/refresh", "POST")
+    assert (response.status, json.loads(response.body)) == (200, COUNTS)
+    app.away = OpenMRSError("timeout", "no answer within 10 s")
+    response = app.ask("/worklist/refresh", "POST")
+    assert response.status == 503
+    assert response.headers["Retry-After"]
+    assert "in time" in json.loads(response.body)["Message"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, None), (1, "19700101T000001Z"), (1751544000.9, "20250703T120000Z")]
+)
+def test_a_moment_is_told_in_orthancs_form_and_utc(seconds: float, text: str | None) -> None:
+    assert moment(seconds) == text

@@ -1,0 +1,254 @@
+"""OpenMRS's text → DICOM values: a table for each kind."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+
+from orthanc_openmrs.worklist import values
+from orthanc_openmrs.worklist.values import Value
+from tests.unit.builders import any_text, vr_problem
+
+Row = tuple[str, str, bool, str]
+"""A text, its value, whether there is a warning, and why."""
+
+DATES: list[Row] = [
+    ("1990-01-01 00:00:00.0", "19900101", False, "Timestamp"),
+    ("1990-01-01", "19900101", False, "ISO"),
+    ("1990-1-9", "19900109", False, "short ISO"),
+    ("1990-01-01T00:00:00.000+0000", "19900101", False, "ISO with a time"),
+    ("Mon Jan 01 00:00:00 UTC 1990", "19900101", False, "java.util.Date"),
+    ("Sun Dec 31 00:00:00 GMT+07:00 1989", "19891231", False, "java.util.Date, another zone"),
+    ("19900101", "19900101", False, "DA"),
+    ("20250703081500", "20250703", False, "the frontend's 14 digits"),
+    (" 20250703 ", "20250703", False, "blanks"),
+    ("2024-02-29", "20240229", False, "a leap year"),
+    ("2025-02-29", "", True, "no leap year"),
+    ("19000229", "", True, "no leap year either"),
+    ("2025-13-01", "", True, "month 13"),
+    ("20250431", "", True, "30 days has April"),
+    ("00000000", "", True, "zeros"),
+    ("0000-01-01", "", True, "year zero"),
+    ("Mon Foo 01 00:00:00 UTC 1990", "", True, "no month"),
+    ("٢٠٢٥٠٧٠٣", "", True, "Arabic-Indic digits"),
+    ("2025-٠٧-03", "", True, "Arabic-Indic digits among others"),
+    ("36", "", True, "a bare age"),
+    ("2025070", "", True, "seven digits"),
+    ("03/07/2025", "", True, "which is the month?"),
+    ("2025-07-03\n20250704", "", True, "two"),
+    ("tomorrow", "", True, "words"),
+    ("", "", False, "none"),
+    ("  ", "", False, "blank"),
+]
+TIMES: list[Row] = [
+    ("081500", "081500", False, "HHmmss"),
+    ("08:15", "081500", False, "HH:mm"),
+    ("08:15:30", "081530", False, "HH:mm:ss"),
+    ("8:15", "081500", False, "a short hour"),
+    ("0815", "081500", False, "HHmm"),
+    ("08:15:30.5", "081530", False, "with a fraction: six digits all the same"),
+    ("081530.123456", "081530", False, "TM with a fraction"),
+    (" 23:59:59 ", "235959", False, "blanks"),
+    ("00:00", "000000", False, "midnight"),
+    ("NaNNaN00", "", True, "what the frontend makes of no time"),
+    ("24:00", "", True, "no hour of the day"),
+    ("12:60", "", True, "no minute"),
+    ("235960", "", True, "no second"),
+    ("9:5", "", True, "five or fifty?"),
+    ("٠٨١٥٠٠", "", True, "Arabic-Indic digits"),
+    ("08:15 AM", "", True, "words"),
+    ("0", "", True, "a digit"),
+    ("", "", False, "none"),
+]
+NAMES: list[Row] = [
+    ("Alice", "Alice", False, "one word"),
+    ("Alice Jones", "Jones^Alice", False, "two"),
+    ("Alice Mary Jones", "Jones^Alice^Mary", False, "three"),
+    ("Alice Mary Ann Jones", "Jones^Alice^Mary Ann", False, "four"),
+    ("Alice M. A. B. Jones", "Jones^Alice^M. A. B.", False, "five"),
+    ("  Alice \t Jones ", "Jones^Alice", False, "blanks"),
+    ("Jones^Alice^Mary", "Jones^Alice^Mary", False, "PN already"),
+    ("Jones ^ Alice ^^", "Jones^Alice", False, "PN with blanks and empty components"),
+    ("Jones^Alice^Mary^Dr.^Jr.", "Jones^Alice^Mary^Dr.^Jr.", False, "all five components"),
+    ("Jones^Alice^Mary^Dr.^Jr.^X", "Jones^Alice^Mary^Dr.^Jr.", True, "a sixth is told of"),
+    ("^^^", "", False, "delimiters only"),
+    ("Alice=Jones", "Jones^Alice", False, "no component groups by accident"),
+    ("Alice\\Jones", "Alice/Jones", False, "no second value by accident"),
+    ("Alice\r\nJones\x00", "Jones^Alice", False, "control characters"),
+    ("Alice\u2028Jones\ufeff", "Jones^Alice", False, "Unicode's own line breaks"),
+    ("Ánh Nguyễn Thị", "Thị^Ánh^Nguyễn", False, "composed"),
+    ("A\u0301nh Nguye\u0302\u0303n", "Nguyễn^Ánh", False, "decomposed (NFD)"),
+    ("Sokha\u3000ចាន់", "ចាន់^Sokha", False, "an ideographic blank"),
+    ("😀 Jones", "Jones^😀", False, "an emoji"),
+    ("Al\ud800ice Jones", "Jones^Al\ufffdice", False, "a lone surrogate"),
+    ("x" * 80, "x" * 64, True, "over-long, one word"),
+    ("Given " + "m" * 30 + " " + "n" * 30 + " Family", f"Family^Given^{'m' * 30}", True, "a word"),
+    ("", "", False, "none"),
+]
+VERBATIM: list[Row] = [
+    ("Dr. John Who", "Dr. John Who", False, "as it stands"),
+    ("Who^John", "Who^John", False, "PN already"),
+    ("a=b\\c", "a b/c", False, "delimiters"),
+    ("w" * 50 + " " + "v" * 50, "w" * 50, True, "at a word"),
+]
+AE_TITLES: list[Row] = [
+    ("CT1", "CT1", False, "plain"),
+    (" ct room 1 ", "ct room 1", False, "blanks inside and small letters are allowed"),
+    ("A" * 16, "A" * 16, False, "as long as may be"),
+    ("A" * 17, "", True, "too long"),
+    ("CT\\1", "", True, "a backslash"),
+    ("CT\n1", "", True, "a control character"),
+    ("ÉCHO", "", True, "not ASCII"),
+    ("*", "*", False, "ASCII all the same"),
+    ("", "", False, "none"),
+    ("   ", "", False, "blank"),
+]
+CODES: list[Row] = [
+    ("CT", "CT", False, "plain"),
+    (" ct ", "CT", False, "raised"),
+    ("X_RAY 2", "X_RAY 2", False, "all that is allowed"),
+    ("X-RAY", "", True, "a hyphen"),
+    ("CT\\MR", "", True, "two values"),
+    ("РФ", "", True, "Cyrillic"),
+    ("A" * 17, "", True, "too long"),
+    ("", "", False, "none"),
+]
+SEXES: list[Row] = [
+    *[(text, text.strip().upper(), False, "a DICOM value") for text in ("M", "F", "O", " f ")],
+    ("Female", "F", False, "a word"),
+    ("U", "", False, "OpenMRS's unknown"),
+    ("", "", False, "none"),
+    ("X", "", True, "no DICOM value"),
+    ("MF", "", True, "no DICOM value"),
+]
+PRIORITIES: list[Row] = [
+    *[(text, text.upper(), False, "a DICOM value") for text in ("low", "Medium", "HIGH", "stat")],
+    (" routine ", "ROUTINE", False, "blanks"),
+    ("urgent", "", True, "no DICOM value"),
+    ("", "", False, "none"),
+]
+ACCESSIONS: list[Row] = [
+    ("ACC-1", "ACC-1", False, "short"),
+    ("1234567890123456", "1234567890123456", False, "16"),
+    ("1234567890123456789", "1234567890123456", True, "the frontend's 19 digits"),
+    ("A  B", "A B", False, "blanks"),
+    ("A\\B", "A/B", False, "a backslash"),
+    ("123456789012345 78", "123456789012345", True, "a blank at the cut"),
+    ("", "", False, "none"),
+]
+SHORT: list[Row] = [
+    ("Room 1", "Room 1", False, "short"),
+    ("Radiology building", "Radiology buildi", True, "no word ends in the last third"),
+    ("Radiology rm 1 B2", "Radiology rm 1", True, "at a word"),
+    ("x" * 17, "x" * 16, True, "one word"),
+    ("line\r\nbreak", "line break", False, "a line break"),
+    ("", "", False, "none"),
+]
+LONG: list[Row] = [
+    ("Head\r\n\tneck", "Head neck", False, "line breaks"),
+    ("a\\b", "a/b", False, "a backslash"),
+    ("x" * 64, "x" * 64, False, "as long as may be"),
+    ("x" * 60 + " " + "y" * 10, "x" * 60, True, "at a word"),
+    ("x" * 64 + " y", "x" * 64, True, "at the very word"),
+    ("x" * 255, "x" * 64, True, "one word"),
+    ("e\u0301" * 64, "é" * 64, False, "counted when composed"),
+]
+
+
+def identifier(text: str) -> Value:
+    """An SH identifier."""
+    return values.identifier(text, 16)
+
+
+IDENTIFIERS: list[Row] = [
+    ("14", "14", False, "an id"),
+    ("1" * 16, "1" * 16, False, "16"),
+    ("1" * 17, "", True, "cut, it would be another id"),
+    ("", "", False, "none"),
+]
+
+TABLES: list[tuple[Callable[[str], Value], list[Row]]] = [
+    (values.dicom_date, DATES),
+    (values.dicom_time, TIMES),
+    (values.split_name, NAMES),
+    (values.verbatim_name, VERBATIM),
+    (values.ae_title, AE_TITLES),
+    (values.code_string, CODES),
+    (values.sex, SEXES),
+    (values.priority, PRIORITIES),
+    (values.accession_number, ACCESSIONS),
+    (values.short_string, SHORT),
+    (values.long_string, LONG),
+    (identifier, IDENTIFIERS),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "text", "expected", "warns", "why"),
+    [
+        pytest.param(make, *row, id=f"{make.__name__}-{row[3]}")
+        for make, rows in TABLES
+        for row in rows
+    ],
+)
+def test_a_text_becomes_a_valid_value_or_none(
+    make: Callable[[str], Value], text: str, expected: str, warns: bool, why: str
+) -> None:
+    made = make(text)
+    assert made.text == expected
+    assert bool(made.warning) is warns
+    assert not text.strip() or text not in made.warning or len(text) < 4
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "why"),
+    [
+        ("1.2.840.10008.5.1.4.31", True, "a UID"),
+        ("2.25.0", True, "a component 0"),
+        ("0.0", True, "short"),
+        ("2.25." + "9" * 59, True, "64 characters"),
+        ("2.25." + "9" * 60, False, "65 characters"),
+        ("1.02.3", False, "a leading zero"),
+        ("1.2.00", False, "zeros"),
+        ("1..2", False, "an empty component"),
+        ("1.2.", False, "a dot at the end"),
+        (".1.2", False, "a dot at the start"),
+        ("1", False, "one component"),
+        ("3.1.2", False, "no root arc"),
+        ("12.3", False, "no root arc either"),
+        ("1.2.a", False, "a letter"),
+        ("1.2 ", False, "a blank"),
+        ("1.2\n", False, "a line break"),
+        ("1.٢", False, "Arabic-Indic digits"),
+        ("", False, "none"),
+    ],
+)
+def test_a_uid_is_what_the_standard_says(text: str, good: bool, why: str) -> None:
+    assert values.is_uid(text) is good
+
+
+@pytest.mark.parametrize(
+    ("make", "vr"),
+    [
+        (values.dicom_date, "DA"),
+        (values.dicom_time, "TM"),
+        (values.split_name, "PN"),
+        (values.verbatim_name, "PN"),
+        (values.ae_title, "AE"),
+        (values.code_string, "CS"),
+        (values.sex, "CS"),
+        (values.priority, "CS"),
+        (values.accession_number, "SH"),
+        (values.short_string, "SH"),
+        (values.long_string, "LO"),
+        (identifier, "SH"),
+    ],
+)
+@given(text=any_text)
+def test_any_text_gives_a_value_that_is_valid_for_its_vr_and_stays(
+    make: Callable[[str], Value], vr: str, text: str
+) -> None:
+    made = make(text).text
+    assert vr_problem(vr, made) == ""
+    if make is not values.split_name:
+        assert make(made) == Value(made)
