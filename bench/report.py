@@ -1,0 +1,335 @@
+"""The results for people, for machines and for the documents; and the aims.
+
+Decides: the tables, the limits that this project has set itself, the picture. Must not know:
+how anything was measured.
+"""
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Cell, Results, Throughput
+from bench.peers import FLOOR, NATIVE, OURS, PEERS
+from bench.queries import ALL, NAMES, ONE
+
+# --- the aims -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What was wanted and what was found; `found` is None where it wasn't measured."""
+
+    what: str
+    found: float | None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is met, None where it wasn't measured."""
+        if self.found is None:
+            return None
+        if self.at_least is not None:
+            return self.found >= self.at_least
+        return self.at_most is None or self.found <= self.at_most
+
+
+def aims(results: Results) -> list[Aim]:
+    """The aims, with what this run says of each."""
+    loading = [found for found in results.loading if found.steps == 20_000]
+    refreshing = {
+        found.list_is: found.during_p95 for found in results.refreshing if found.steps == 20_000
+    }
+    memory = [found for found in results.memory if (found.peer, found.steps) == (OURS, 20_000)]
+    bare = results.bare_memory
+    rates = {
+        found.peer: found.per_second
+        for found in results.throughput
+        if (found.steps, found.scanners) == (1_000, 16)
+    }
+    return [
+        Aim("station and day, 1,000 steps: native / ours", _ratio(results, NATIVE, ONE, 1_000), 60),
+        Aim(
+            "station and day, 1,000 steps: ours / floor",
+            _against_floor(results, 1_000),
+            at_most=2,
+        ),
+        Aim(
+            "station and day, 20,000 steps: ours / floor",
+            _against_floor(results, 20_000),
+            at_most=2.5,
+        ),
+        Aim("everything, 1,000 steps: native / ours", _ratio(results, NATIVE, ALL, 1_000), 2),
+        Aim("everything, 5,000 steps: native / ours", _ratio(results, NATIVE, ALL, 5_000), 2),
+        Aim(
+            "16 scanners, 1,000 steps: throughput ours / native",
+            _quotient(rates.get(OURS), rates.get(NATIVE)),
+            50,
+        ),
+        Aim(
+            "first load of 20,000 steps, s", _first(found.from_read for found in loading), at_most=5
+        ),
+        Aim(
+            "unchanged refresh of 20,000 steps, s",
+            _first(found.unchanged for found in loading),
+            at_most=0.5,
+        ),
+        Aim("queries meanwhile, p95 in ms", refreshing.get("unchanged"), at_most=20),
+        Aim(
+            "queries while one step has changed, p95 in ms",
+            refreshing.get("one changed"),
+            at_most=20,
+        ),
+        Aim(
+            "memory at 20,000 steps above a bare Python plugin, all loaded, MB",
+            _first(found.loaded - bare for found in memory),
+            at_most=100,
+        ),
+        Aim(
+            "memory at 20,000 steps above a bare Python plugin, after all queries, MB",
+            _first(found.asked - bare for found in memory),
+            at_most=100,
+        ),
+    ]
+
+
+def _median(results: Results, peer: str, query: str, steps: int) -> float | None:
+    wanted = (peer, query, steps)
+    return _first(
+        cell.median for cell in results.cells if (cell.peer, cell.query, cell.steps) == wanted
+    )
+
+
+def _ratio(results: Results, peer: str, query: str, steps: int) -> float | None:
+    """How many times as long as ours another peer takes."""
+    return _quotient(_median(results, peer, query, steps), _median(results, OURS, query, steps))
+
+
+def _against_floor(results: Results, steps: int) -> float | None:
+    return _quotient(_median(results, OURS, ONE, steps), _median(results, FLOOR, ONE, steps))
+
+
+def _first(values: Iterable[float]) -> float | None:
+    return next(iter(values), None)
+
+
+def _quotient(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None
+
+
+# --- text -----------------------------------------------------------------------------------
+
+
+def text(results: Results) -> str:
+    """All tables, as Markdown that can also be read as it is."""
+    parts = [
+        ", ".join(f"{name} {value}" for name, value in results.machine.items()),
+        _section(
+            "One scanner: times in ms",
+            "steps|query|peer|answers|median|p95|first|/ native|/ floor|RSS MB|n",
+            (_cell_row(results, cell) for cell in results.cells),
+        ),
+        _section(
+            "Several scanners, station and day",
+            "steps|peer|scanners|queries/s|/ native|p95 ms",
+            (_throughput_row(results, found) for found in results.throughput),
+        ),
+        _section(
+            "Memory in MB"
+            + (
+                f" (a bare Python plugin: {results.bare_memory:.0f})" if results.bare_memory else ""
+            ),
+            "steps|peer|loaded|after all queries",
+            (
+                (f"{each.steps:,}", each.peer, f"{each.loaded:.0f}", f"{each.asked:.0f}")
+                for each in results.memory
+            ),
+        ),
+        _section(
+            "Reading the list: seconds (handled, unchanged, one changed: without Orthanc)",
+            "steps|list MB|Orthanc's start to served|GET to served|parse|build|handled|unchanged"
+            "|one changed",
+            (
+                (
+                    f"{each.steps:,}",
+                    f"{each.megabytes:.1f}",
+                    *(
+                        f"{seconds:.3f}"
+                        for seconds in (
+                            each.from_start,
+                            each.from_read,
+                            each.read_list,
+                            each.build,
+                            each.handled,
+                            each.unchanged,
+                            each.one_changed,
+                        )
+                    ),
+                )
+                for each in results.loading
+            ),
+        ),
+        _section(
+            "Queries during a refresh, station and day: times in ms",
+            "steps|list|refreshes|one takes s|median between|p95 between|queries during|median|p95"
+            "|longest",
+            (
+                (
+                    f"{each.steps:,}",
+                    each.list_is,
+                    str(each.refreshes),
+                    f"{each.refresh:.3f}",
+                    _figure(each.quiet_median),
+                    _figure(each.quiet_p95),
+                    str(each.during_queries),
+                    _figure(each.during_median),
+                    _figure(each.during_p95),
+                    _figure(each.during_longest),
+                )
+                for each in results.refreshing
+            ),
+        ),
+        _section(
+            "DCMTK's findscu as a whole, station and day: times in ms",
+            "steps|TCP_NODELAY of Orthanc|of findscu|median|p95",
+            (
+                (
+                    f"{each.steps:,}",
+                    each.server,
+                    each.client,
+                    _figure(each.median),
+                    _figure(each.p95),
+                )
+                for each in results.findscu
+            ),
+        ),
+        _section("Aims", "aim|limit|found|verdict", map(_aim_row, aims(results))),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _cell_row(results: Results, cell: Cell) -> Sequence[str]:
+    memory = next(
+        (each for each in results.memory if (each.peer, each.steps) == (cell.peer, cell.steps)),
+        None,
+    )
+    native, floor = (_median(results, peer, cell.query, cell.steps) for peer in (NATIVE, FLOOR))
+    return (
+        f"{cell.steps:,}",
+        cell.query,
+        cell.peer,
+        f"{cell.answers:,}",
+        _figure(cell.median),
+        _figure(cell.p95),
+        _figure(cell.first),
+        _figure(_quotient(cell.median, native)),
+        _figure(_quotient(cell.median, floor)),
+        f"{memory.asked:.0f}" if memory else "",
+        str(cell.repetitions),
+    )
+
+
+def _throughput_row(results: Results, found: Throughput) -> Sequence[str]:
+    native = _first(
+        other.per_second
+        for other in results.throughput
+        if (other.peer, other.scanners) == (NATIVE, found.scanners)
+    )
+    return (
+        f"{found.steps:,}",
+        found.peer,
+        str(found.scanners),
+        _figure(found.per_second),
+        _figure(_quotient(found.per_second, native)),
+        _figure(found.p95),
+    )
+
+
+def _aim_row(aim: Aim) -> Sequence[str]:
+    at_least = aim.at_least is not None
+    limit = f"{'≥' if at_least else '≤'} {aim.at_least if at_least else aim.at_most:g}"
+    verdict = {True: "met", False: "MISSED", None: "not measured"}[aim.met]
+    return (aim.what, limit, _figure(aim.found), verdict)
+
+
+def _figure(value: float | None) -> str:
+    """Three digits that count."""
+    if value is None:
+        return ""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def _section(title: str, columns: str, rows: Iterable[Sequence[str]]) -> str:
+    """A table with a title; nothing where there are no rows."""
+    head = columns.split("|")
+    lines = [list(row) for row in rows]
+    if not lines:
+        return ""
+    widths = [max(len(row[at]) for row in [head, *lines]) for at in range(len(head))]
+    numeric = [all(_is_number(row[at]) for row in lines) for at in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        filled = (
+            value.rjust(width) if right else value.ljust(width)
+            for value, width, right in zip(row, widths, numeric, strict=True)
+        )
+        return "| " + " | ".join(filled) + " |"
+
+    rule = "|".join(
+        "-" * (width + 1) + (":" if right else "-")
+        for width, right in zip(widths, numeric, strict=True)
+    )
+    return "\n".join([f"## {title}", "", line(head), f"|{rule}|", *map(line, lines)])
+
+
+def _is_number(value: str) -> bool:
+    return value.replace(",", "").replace(".", "").isdigit() or not value
+
+
+# --- JSON and the picture -------------------------------------------------------------------
+
+
+def write_json(results: Results, path: Path) -> None:
+    """Everything, in the names of the classes of `measure`, and the aims."""
+    found = {**asdict(results), "aims": [{**asdict(aim), "met": aim.met} for aim in aims(results)]}
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed: only the extra `bench` brings it."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def write_plot(results: Results, path: Path) -> None:
+    """Median times over sizes, one panel a query, as SVG (or as the path's suffix says)."""
+    matplotlib: Any = importlib.import_module("matplotlib")
+    matplotlib.use("Agg")
+    # The same results give the same file; text stays text.
+    matplotlib.rcParams.update({"svg.hashsalt": "orthanc-openmrs", "svg.fonttype": "none"})
+    pyplot: Any = importlib.import_module("matplotlib.pyplot")
+    figure, panels = pyplot.subplots(1, len(NAMES), figsize=(12, 4), sharey=True)
+    for panel, query in zip(panels, NAMES, strict=True):
+        for peer in PEERS:
+            cells = [cell for cell in results.cells if (cell.peer, cell.query) == (peer, query)]
+            if cells:
+                style = {"linestyle": "--", "color": "grey"} if peer == FLOOR else {"marker": "o"}
+                panel.plot(
+                    [cell.steps for cell in cells],
+                    [cell.median for cell in cells],
+                    label=peer,
+                    **style,
+                )
+        panel.set(title=query, xlabel="steps", xscale="log", yscale="log")
+        panel.grid(visible=True, which="major", alpha=0.3)
+    panels[0].set_ylabel("one query, ms (median)")
+    panels[0].legend()
+    figure.tight_layout()
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    figure.savefig(path, metadata=metadata)
+    pyplot.close(figure)
