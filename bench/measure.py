@@ -54,7 +54,7 @@ class Limits:
     enough: int = 40
     most: int = 400
     throughput: float = 3.0
-    refreshing: float = 15.0
+    refreshing: float = 20.0
     findscu: int = 15
 
 
@@ -318,7 +318,7 @@ def bare_memory(folder: Path) -> float:
         return peer.megabytes()
 
 
-PERIOD = 0.01
+PERIOD = 0.025
 """Seconds from one query to the next while the list is read again."""
 
 INTERVAL = 1.0
@@ -417,7 +417,8 @@ def _in_process(folder: Path, material: Material, from_start: float, from_read: 
         unchanged = median(handled(material.body) for _ in range(5))
         changed = median(handled(body) for body in (other, material.body) * 2)
     finally:
-        refresher.stop(5)
+        refresher.tell_to_stop()
+        refresher.join(time.monotonic() + 5)
         database.close()
     return Loading(
         steps=material.steps,

@@ -111,6 +111,7 @@ class Settings:
     own_steps_only: bool
     stations: Mapping[str, Station]
     codec: str
+    stable_age: float
     link_by: tuple[str, ...]
     hold_patient_mismatch: bool
     report_in_progress: bool
@@ -158,6 +159,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         own_steps_only=section["StationFilter"] == "caller",
         stations={title: _station(rules) for title, rules in section["Stations"].items()},
         codec=codec,
+        stable_age=_stable_age(configuration),
         link_by=tuple(section["LinkBy"]),
         hold_patient_mismatch=section["HoldPatientMismatch"],
         report_in_progress=section["ReportInProgress"],
@@ -276,6 +278,12 @@ def _codec(configuration: Mapping[str, Any]) -> tuple[str, list[str]]:
         f"DefaultEncoding is {encoding}: names that it can't hold are sent in Latin letters; set "
         '"DefaultEncoding": "Utf8" for scanners that can read Unicode'
     ]
+
+
+def _stable_age(configuration: Mapping[str, Any]) -> float:
+    """Orthanc's own key, with Orthanc's default."""
+    seconds = configuration.get("StableAge", 60)
+    return float(seconds) if isinstance(seconds, int | float) else 60.0
 
 
 def _station(rules: Mapping[str, Any]) -> Station:

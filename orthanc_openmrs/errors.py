@@ -4,7 +4,9 @@ PluginError
 ├── ConfigurationError   the configuration of Orthanc: stops the start
 ├── StoreError           the database of the plugin
 ├── OpenMRSError         OpenMRS did not give what was asked
-└── WorklistUnavailable  no list that is fresh enough to be served
+├── WorklistUnavailable  no list that is fresh enough to be served
+├── NotFound             what a person names doesn't exist
+└── Conflict             what a person asks doesn't fit what is
 
 Decides nothing; knows no other module. Messages carry identifiers, never names,
 birth dates, payloads or passwords, so that any of them may be logged.
@@ -41,3 +43,11 @@ class OpenMRSError(PluginError):
 
 class WorklistUnavailable(PluginError):
     """No list was ever read, or the last one is older than `MaxStaleness`."""
+
+
+class NotFound(PluginError):
+    """A study, step or notification that doesn't exist."""
+
+
+class Conflict(PluginError):
+    """A decision that doesn't fit the state of things."""

@@ -129,6 +129,13 @@ class NotificationState(StrEnum):
     DISCARDED = "discarded"
 
 
+class Kind(StrEnum):
+    """What a notification tells of its step."""
+
+    COMPLETED = "completed"
+    IN_PROGRESS = "in progress"
+
+
 @dataclass(frozen=True, slots=True)
 class NewNotification:
     """A notification to be stored. `update` is the status POST as JSON, "" while held."""
@@ -136,6 +143,7 @@ class NewNotification:
     study: str
     study_instance_uid: str
     state: NotificationState
+    kind: Kind = Kind.COMPLETED
     requested_procedure_id: str = ""
     scheduled_procedure_step_id: str = ""
     evidence: str = ""
@@ -148,6 +156,7 @@ class Notification:
     """A stored notification. Times are seconds since the epoch; `delivered` 0 where it isn't."""
 
     id: int
+    kind: Kind
     study: str
     study_instance_uid: str
     state: NotificationState
@@ -161,3 +170,13 @@ class Notification:
     last_error: str
     created: float
     delivered: float
+
+
+@dataclass(frozen=True, slots=True)
+class PersonsDecision:
+    """What a person decided about a notification; `user` is Orthanc's, "" where it has none."""
+
+    at: float
+    user: str
+    action: str
+    scheduled_procedure_step_id: str

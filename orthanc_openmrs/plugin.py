@@ -8,23 +8,26 @@ import importlib
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from orthanc_openmrs import __version__
+from orthanc_openmrs.completion.changes import ChangeReader
+from orthanc_openmrs.completion.desk import Desk
 from orthanc_openmrs.completion.linking import Policy
 from orthanc_openmrs.completion.reporter import Reporter
 from orthanc_openmrs.completion.study import read_study
 from orthanc_openmrs.config import Settings, read_settings
-from orthanc_openmrs.errors import PluginError
+from orthanc_openmrs.errors import PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.rest.router import Router
 from orthanc_openmrs.rest.routes import Routes
-from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.store.database import Database, SchemaTooNew
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.names import NameBook
@@ -34,8 +37,15 @@ from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
-STOP_TIMEOUT = 1.0
-"""Seconds that each thread is given to end when Orthanc stops."""
+STOP_TIMEOUT = 0.5
+"""Seconds that the threads are given to end, in all, when Orthanc stops."""
+
+
+class _Part(Protocol):
+    """What runs in threads of its own."""
+
+    def tell_to_stop(self) -> None: ...
+    def join(self, deadline: float) -> None: ...
 
 
 class Plugin:
@@ -56,6 +66,7 @@ class Plugin:
             client_certificate=settings.client_certificate,
         )
         self._database = Database(settings.database)
+        self._open_database()
         self.worklist = Worklist(
             StationRules(settings.stations, settings.own_steps_only, settings.codec),
             max_staleness=settings.max_staleness,
@@ -81,6 +92,24 @@ class Plugin:
             lists=self._refresher,
             updates=self._client,
             policy=Policy(settings.link_by, settings.hold_patient_mismatch),
+            report_in_progress=settings.report_in_progress,
+            clock=time.time,
+        )
+        self._changes = ChangeReader(
+            get=get,
+            store=self._database,
+            stable_age=settings.stable_age,
+            on_news=self._reporter.wake,
+            clock=time.time,
+        )
+        desk = Desk(
+            records=self._database,
+            read_study=lambda study: read_study(get, study),
+            snapshot=lambda: self.worklist.snapshot,
+            lists=self._refresher,
+            list_timeout=2 * settings.timeout,
+            keep_delivered=settings.keep_delivered,
+            on_decision=self._reporter.wake,
             clock=time.time,
         )
         self.router = Router(
@@ -88,9 +117,21 @@ class Plugin:
                 worklist=self.worklist,
                 read_now=lambda: self._refresher.read_now(2 * settings.timeout),
                 source_status=lambda: self._refresher.status,
+                desk=desk,
+                look_up_study=guards.look_up_study(host),
                 notification_counts=self._database.notification_counts,
             ).table()
         )
+
+    def _open_database(self) -> None:
+        """Without its database the plugin still serves the worklist, and tries again; a
+        database of a newer version stops the start."""
+        try:
+            self._database.open()
+        except SchemaTooNew:
+            raise
+        except StoreError as problem:
+            _log.error("%s", problem)
 
     def _look_up_names(self, snapshot: Snapshot) -> None:
         if self._book:
@@ -108,7 +149,11 @@ class Plugin:
         if change_type == self._change_type.STABLE_STUDY:
             self._database.note_study(resource)
             self._reporter.wake()
+            self._changes.wake()
+        elif change_type == self._change_type.NEW_SERIES:
+            self._changes.wake()
         elif change_type == self._change_type.ORTHANC_STARTED:
+            self._changes.start()
             self._reporter.start()
         elif change_type == self._change_type.ORTHANC_STOPPED:
             self.stop()
@@ -116,10 +161,14 @@ class Plugin:
     def stop(self) -> None:
         """End the threads, whatever OpenMRS does."""
         self._client.close()
-        self._reporter.stop(STOP_TIMEOUT)
-        self._refresher.stop(STOP_TIMEOUT)
+        parts: list[_Part] = [self._reporter, self._changes, self._refresher]
         if self._book:
-            self._book.stop(STOP_TIMEOUT)
+            parts.append(self._book)
+        for part in parts:
+            part.tell_to_stop()
+        deadline = time.monotonic() + STOP_TIMEOUT
+        for part in parts:
+            part.join(deadline)
         self._database.close()
 
 
@@ -150,6 +199,8 @@ def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Pl
     # DCMTK, which is Orthanc's DICOM server, reads it when an association opens, and waits for
     # the client's delayed acknowledgements without it.
     os.environ.setdefault("TCP_NODELAY", "1")
+    # While the list is read, a query waits for the interpreter this long at most.
+    sys.setswitchinterval(0.001)
     _on_change = guards.change_callback(plugin.on_change)
     host.RegisterWorklistCallback(guards.worklist_callback(plugin.worklist.answers))
     host.RegisterRestCallback("/openmrs(/.*)?", guards.rest_callback(plugin.router.respond))

@@ -9,12 +9,16 @@ import logging
 import queue
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
-from orthanc_openmrs.completion.linking import Decision, Orders, Outcome, Policy, link
+from orthanc_openmrs.completion.linking import Decision, Link, Orders, Outcome, Policy, link
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.model import (
+    ImagingRequest,
+    Kind,
     NewNotification,
     Notification,
     NotificationState,
@@ -27,6 +31,7 @@ from orthanc_openmrs.openmrs.documents import (
     StatusUpdate,
     Verdict,
     judge,
+    judge_step_status,
     status_update,
 )
 from orthanc_openmrs.store.database import DueStudy
@@ -49,10 +54,12 @@ LIST_TIMEOUT = 60.0
 
 
 class Updates(Protocol):
-    """OpenMRS, as far as it is needed here."""
+    """OpenMRS, as far as it is needed here. Each method raises OpenMRSError."""
 
-    def post_update(self, update: StatusUpdate) -> Answer:
-        """Send a status update. Raises OpenMRSError."""
+    @property
+    def has_step_status(self) -> bool: ...
+    def post_update(self, update: StatusUpdate) -> Answer: ...
+    def post_step_status(self, step_id: str, status: str) -> Answer: ...
 
 
 class Lists(Protocol):
@@ -65,15 +72,20 @@ class Lists(Protocol):
 class Outbox(Protocol):
     """The database, as far as it is needed here; each method may raise StoreError."""
 
+    def claim(self, what: str) -> AbstractContextManager[bool]: ...
     def due_studies(self, limit: int = 100) -> list[DueStudy]: ...
+    def is_due(self, due: DueStudy) -> bool: ...
     def decide_study(
         self, due: DueStudy, outcome: str, reason: str, found: Sequence[NewNotification]
     ) -> int: ...
     def postpone_study(self, due: DueStudy, seconds: float, reason: str) -> None: ...
     def due_notifications(self, limit: int = 100) -> list[Notification]: ...
+    def is_pending(self, notification: Notification) -> bool: ...
     def next_due(self) -> float | None: ...
     def delivered(self, notification: Notification) -> None: ...
     def failed(self, notification: Notification, reason: str) -> None: ...
+    def discarded(self, notification: Notification, reason: str) -> None: ...
+    def discard_in_progress(self, reason: str) -> None: ...
     def retry_later(self, notification: Notification, seconds: float, reason: str) -> None: ...
 
 
@@ -107,8 +119,10 @@ class Reporter:
         lists: Lists,
         updates: Updates,
         policy: Policy,
+        report_in_progress: bool,
         clock: Callable[[], float],
     ) -> None:
+        self._report_in_progress = report_in_progress and updates.has_step_status
         self._outbox = outbox
         self._read_study = read_study
         self._snapshot = snapshot
@@ -131,6 +145,7 @@ class Reporter:
             ),
         ]
         self._dispatch_wake = threading.Event()
+        self._told = ""
 
     def start(self) -> None:
         """Start the threads; what the database holds is taken up at once."""
@@ -142,8 +157,8 @@ class Reporter:
         self._wake.set()
         self._dispatch_wake.set()
 
-    def stop(self, timeout: float) -> None:
-        """Stop within `timeout` seconds. What is under way stays due in the database."""
+    def tell_to_stop(self) -> None:
+        """Let the threads end. What is under way stays due in the database."""
         self._stopping.set()
         self.wake()
         for _ in range(SENDERS):
@@ -151,9 +166,13 @@ class Reporter:
                 self._hand_over.put_nowait(None)
             except queue.Full:
                 break
-        for thread in self._threads[:2]:
+
+    def join(self, deadline: float) -> None:
+        """Wait for the threads until a moment of `time.monotonic`; a sender may hang in an
+        exchange with OpenMRS, and is left to its daemon thread."""
+        for thread in self._threads:
             if thread.ident is not None:
-                thread.join(timeout / 2)
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     # --- linking ---
 
@@ -165,43 +184,58 @@ class Reporter:
                 for due in self._outbox.due_studies():
                     if self._stopping.is_set():
                         return
-                    self._link_study(due)
-                    progressed = True
+                    with self._outbox.claim(f"study {due.study}") as mine:
+                        if mine and self._outbox.is_due(due):
+                            self._link_study(due)
+                            progressed = True
+                self._told = ""
             except StoreError as problem:
-                _log.error("studies can't be linked now: %s", problem)
+                self._tell("studies can't be linked now", problem)
+            except Exception:  # the thread must live
+                _log.exception("studies can't be linked now")
             if progressed:
                 self._dispatch_wake.set()
             else:
                 self._wake.wait(self._seconds_to_next())
 
+    def _tell(self, what: str, problem: StoreError) -> None:
+        """Once for each problem, for it is tried again every second."""
+        if str(problem) != self._told:
+            _log.error("%s: %s", what, problem)
+        self._told = str(problem)
+
     def _link_study(self, due: DueStudy) -> None:
+        if due.arriving and not self._report_in_progress:
+            self._outbox.decide_study(due, "", "", [])
+            return
         try:
-            decision, study = self._decide(due.study)
-            found = _notifications(decision, study) if study is not None else []
+            decision, study = self._decide(due.study, look_again=not due.arriving)
+            kind = Kind.IN_PROGRESS if due.arriving else Kind.COMPLETED
+            found = _notifications(decision, study, kind) if study is not None else []
         except OpenMRSError as problem:
             seconds = pause_after(due.attempts)
             self._outbox.postpone_study(due, seconds, f"waiting for OpenMRS's list: {problem}")
             return
-        except StoreError:
-            raise
         except Exception as problem:  # one odd study must not stop the others
             _log.exception("study %s can't be linked now", due.study)
             seconds = pause_after(due.attempts)
             self._outbox.postpone_study(due, seconds, f"can't be read: {type(problem).__name__}")
             return
         new = self._outbox.decide_study(due, decision.outcome, decision.reason, found)
+        if not new:
+            return
         if decision.outcome is Outcome.HELD:
             _log.warning("study %s is held: %s", due.study, decision.reason)
-        elif new:
-            _log.warning(
-                "study %s completes step %s of request %s (%s)",
-                due.study,
-                ", ".join(item.scheduled_procedure_step_id for item in found),
-                found[0].requested_procedure_id,
-                decision.evidence,
-            )
+            return
+        _log.warning(
+            "study %s is of step %s of request %s (%s)",
+            due.study,
+            ", ".join(item.scheduled_procedure_step_id for item in found),
+            found[0].requested_procedure_id,
+            decision.evidence,
+        )
 
-    def _decide(self, study_id: str) -> tuple[Decision, StudySummary | None]:
+    def _decide(self, study_id: str, *, look_again: bool) -> tuple[Decision, StudySummary | None]:
         """Link with the list at hand; what that list can't settle is asked of a fresh one."""
         study = self._read_study(study_id)
         if study is None:
@@ -209,7 +243,7 @@ class Reporter:
         snapshot = self._snapshot()
         if snapshot is not None:
             decision = link(study, self._orders_of(snapshot), self._policy)
-            if decision.outcome in (Outcome.LINKED, Outcome.UNLINKED):
+            if not look_again or decision.outcome in (Outcome.LINKED, Outcome.UNLINKED):
                 return decision, study
         snapshot = self._lists.read_now(LIST_TIMEOUT)
         return link(study, self._orders_of(snapshot), self._policy), study
@@ -229,7 +263,9 @@ class Reporter:
                 for notification in self._outbox.due_notifications():
                     handed |= self._hand(notification)
             except StoreError as problem:
-                _log.error("notifications can't be sent now: %s", problem)
+                self._tell("notifications can't be sent now", problem)
+            except Exception:  # the thread must live
+                _log.exception("notifications can't be sent now")
             if not handed:
                 self._dispatch_wake.wait(self._seconds_to_next())
 
@@ -252,7 +288,11 @@ class Reporter:
             if notification is None:
                 return
             try:
-                self._deliver(notification)
+                with self._outbox.claim(f"notification {notification.id}") as mine:
+                    if mine and self._outbox.is_pending(notification):
+                        self._deliver(notification)
+                    elif not mine:
+                        self._stopping.wait(FIRST_PAUSE)  # another Orthanc is at it
             except StoreError as problem:
                 _log.error("notification %d: %s", notification.id, problem)
                 self._stopping.wait(FIRST_PAUSE)
@@ -265,6 +305,9 @@ class Reporter:
                 self._dispatch_wake.set()
 
     def _deliver(self, notification: Notification) -> None:
+        if notification.kind is Kind.IN_PROGRESS:
+            self._deliver_in_progress(notification)
+            return
         if notification.attempts and self._is_completed(notification):
             # The earlier try was saved, though its answer said otherwise or never came.
             self._outbox.delivered(notification)
@@ -286,10 +329,34 @@ class Reporter:
             self._outbox.failed(notification, judgement.reason)
             _log.error("notification %d is refused: %s", notification.id, judgement.reason)
         else:
-            seconds = pause_after(notification.attempts)
-            self._outbox.retry_later(notification, seconds, judgement.reason)
-            if notification.attempts == 0:
-                _log.error("notification %d waits: %s", notification.id, judgement.reason)
+            self._retry(notification, judgement.reason)
+
+    def _deliver_in_progress(self, notification: Notification) -> None:
+        """Not worth a person's while: what OpenMRS refuses is discarded."""
+        step_id = notification.scheduled_procedure_step_id
+        try:
+            item = self._lists.read_now(LIST_TIMEOUT).step(step_id)
+            if item is None or item.step.status is not StepStatus.SCHEDULED:
+                self._outbox.discarded(notification, "OpenMRS has the step otherwise")
+                return
+            answer = self._updates.post_step_status(step_id, StepStatus.IN_PROGRESS)
+        except OpenMRSError as problem:
+            self._retry(notification, str(problem))
+            return
+        verdict = judge_step_status(answer.status, answer.body)
+        if verdict is Verdict.DELIVERED:
+            self._outbox.delivered(notification)
+        elif verdict is Verdict.REFUSED:
+            # The step is known, so it is the route that isn't (v1).
+            self._report_in_progress = False
+            self._outbox.discard_in_progress("OpenMRS's Imaging module takes no step status")
+        else:
+            self._retry(notification, f"HTTP {answer.status}")
+
+    def _retry(self, notification: Notification, reason: str) -> None:
+        self._outbox.retry_later(notification, pause_after(notification.attempts), reason)
+        if notification.attempts == 0:
+            _log.error("notification %d waits: %s", notification.id, reason)
 
     def _is_completed(self, notification: Notification) -> bool:
         """Whether a fresh list has the step completed; False where there is none to ask."""
@@ -323,7 +390,9 @@ class Reporter:
         return min(IDLE, max(FIRST_PAUSE, due - self._clock()))
 
 
-def _notifications(decision: Decision, study: StudySummary) -> list[NewNotification]:
+def _notifications(decision: Decision, study: StudySummary, kind: Kind) -> list[NewNotification]:
+    if kind is Kind.IN_PROGRESS:
+        return _in_progress(decision, study)
     if decision.outcome is Outcome.HELD:
         return [
             NewNotification(
@@ -336,8 +405,32 @@ def _notifications(decision: Decision, study: StudySummary) -> list[NewNotificat
         ]
     if decision.outcome is not Outcome.LINKED or decision.request is None:
         return []
-    request = decision.request
-    pairs = [(item.step.scheduled_procedure_step_id, item.series) for item in decision.links]
+    return completions(study, decision.request, decision.links, decision.evidence)
+
+
+def _in_progress(decision: Decision, study: StudySummary) -> list[NewNotification]:
+    if decision.outcome is not Outcome.LINKED or decision.request is None:
+        return []
+    return [
+        NewNotification(
+            study=study.study,
+            study_instance_uid=study.study_instance_uid,
+            state=NotificationState.PENDING,
+            kind=Kind.IN_PROGRESS,
+            requested_procedure_id=decision.request.requested_procedure_id,
+            scheduled_procedure_step_id=item.step.scheduled_procedure_step_id,
+            evidence=decision.evidence,
+        )
+        for item in decision.links
+        if item.step.status is StepStatus.SCHEDULED
+    ]
+
+
+def completions(
+    study: StudySummary, request: ImagingRequest, links: Sequence[Link], evidence: str
+) -> list[NewNotification]:
+    """One notification for each step that a study completes."""
+    pairs = [(item.step.scheduled_procedure_step_id, item.series) for item in links]
     return [
         NewNotification(
             study=study.study,
@@ -345,7 +438,7 @@ def _notifications(decision: Decision, study: StudySummary) -> list[NewNotificat
             state=NotificationState.PENDING,
             requested_procedure_id=request.requested_procedure_id,
             scheduled_procedure_step_id=target[0],
-            evidence=decision.evidence,
+            evidence=evidence,
             update=status_update(
                 study, request, [target, *(pair for pair in pairs if pair != target)]
             ).to_json(),

@@ -7,6 +7,7 @@ change callback never raises; a REST callback turns every error into a status.
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -115,6 +116,21 @@ def core_rest(host: Orthanc) -> Callable[[str], Any]:
 
     return get
 
+
+def look_up_study(host: Orthanc) -> Callable[[str], str | None]:
+    """An Orthanc ID or a StudyInstanceUID → the study's Orthanc ID, None where there is none."""
+    get = core_rest(host)
+
+    def look_up(name: str) -> str | None:
+        if _ORTHANC_ID.fullmatch(name):
+            return name if get(f"/studies/{name}") is not None else None
+        found = json.loads(host.RestApiPost("/tools/lookup", name.encode()))
+        return next((one["ID"] for one in found if one["Type"] == "Study"), None)
+
+    return look_up
+
+
+_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 
 _NOT_FOUND = (7, 17)
 """Orthanc's ErrorCode InexistentItem and UnknownResource."""

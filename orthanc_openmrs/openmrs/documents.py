@@ -387,6 +387,15 @@ def judge(status: int, body: bytes) -> Judgement:
     return Judgement(Verdict.RETRY, reason)
 
 
+def judge_step_status(status: int, body: bytes) -> Verdict:
+    """The verdict on an HTTP answer to the status of a single step, which the list knows."""
+    is_page = body.strip()[:1] == b"<"
+    if status == 200 and not is_page:
+        return Verdict.DELIVERED
+    # A module without the route answers with a page of the servlet container or with JSON.
+    return Verdict.REFUSED if status in (400, 404, 405) else Verdict.RETRY
+
+
 def _server_text(text: str) -> str:
     """The server's own message, short and on one line."""
     try:

@@ -1,5 +1,6 @@
 """A request, a response, and the errors between them, in Orthanc's manner."""
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,17 @@ class Response:
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     allow: str = ""
+
+
+def user_of(request: Request) -> str:
+    """The Orthanc user who asks, "" where Orthanc has no users."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(token).decode("utf-8", "replace").partition(":")[0][:100]
+    except ValueError:
+        return ""
 
 
 class HttpError(Exception):

@@ -7,8 +7,19 @@ does.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from orthanc_openmrs.errors import (
+    Conflict,
+    NotFound,
+    OpenMRSError,
+    StoreError,
+    WorklistUnavailable,
+)
+from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, error
+
+RETRY = {"Retry-After": "10"}
 
 Handler = Callable[..., Response]
 
@@ -37,6 +48,8 @@ class Router:
     def respond(self, request: Request) -> Response:
         """The answer, whatever the request."""
         path = request.path.rstrip("/") or "/"
+        if _from_another_site(request):
+            return error(403, "a browser says that this request comes from another site", request)
         allowed: list[str] = []
         for route in self.routes:
             found = route.pattern.fullmatch(path)
@@ -47,6 +60,15 @@ class Router:
                 continue
             try:
                 return route.handler(request, **found.groupdict())
+            except NotFound as problem:
+                return error(404, str(problem), request)
+            except Conflict as problem:
+                return error(409, str(problem), request)
+            except OpenMRSError as problem:
+                message = PROBLEMS.get(problem.kind, problem.kind)
+                return error(503, message, request, str(problem), RETRY)
+            except (StoreError, WorklistUnavailable) as problem:
+                return error(503, str(problem), request, headers=RETRY)
             except HttpError as problem:
                 return error(
                     problem.status, problem.message, request, problem.details, problem.headers
@@ -54,3 +76,16 @@ class Router:
         if allowed:
             return Response(405, allow=",".join(allowed))
         return error(404, "there is no such route; see docs/rest.md", request)
+
+
+def _from_another_site(request: Request) -> bool:
+    """Whether a browser marks a request that changes something as another site's: it sends the
+    person's credentials along (Fetch Metadata, Origin)."""
+    if request.method == "GET":
+        return False
+    site = request.headers.get("sec-fetch-site", "")
+    if site:
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("origin", "")
+    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
+    return bool(origin) and urlsplit(origin).netloc != host

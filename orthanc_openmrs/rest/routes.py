@@ -4,17 +4,20 @@ Decides: what each route answers, in Orthanc's habits (PascalCase keys, DICOM ke
 Must not know: Orthanc's module, SQL.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from orthanc_openmrs import __version__
-from orthanc_openmrs.errors import OpenMRSError, StoreError, WorklistUnavailable
-from orthanc_openmrs.model import NotificationState
+from orthanc_openmrs.completion.desk import Desk
+from orthanc_openmrs.errors import NotFound, StoreError, WorklistUnavailable
+from orthanc_openmrs.model import Kind, Notification, NotificationState
 from orthanc_openmrs.openmrs.client import PROBLEMS
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, KNOWN, Level
 from orthanc_openmrs.worklist.datasets import worklist_file
@@ -26,6 +29,11 @@ from orthanc_openmrs.worklist.snapshot import Snapshot
 
 LARGEST_PAGE = 1000
 """Elements of one answer, where no `limit` asks for fewer."""
+
+LARGEST_BODY = 64 * 1024
+"""Bytes of a request's body."""
+
+MOST = 10**9
 
 ANY_STATION = "ANY"
 """The AE title in the `.wl` file of a step that belongs to every station."""
@@ -50,10 +58,14 @@ class Routes:
         worklist: Worklist,
         source_status: Callable[[], SourceStatus],
         read_now: Callable[[], Snapshot],
+        desk: Desk,
+        look_up_study: Callable[[str], str | None],
         notification_counts: Callable[[], Mapping[NotificationState, int]],
     ) -> None:
         self._worklist = worklist
         self._read_now = read_now
+        self._desk = desk
+        self._look_up_study = look_up_study
         self._source_status = source_status
         self._notification_counts = notification_counts
 
@@ -65,6 +77,15 @@ class Routes:
             Route("POST", "/openmrs/worklist/refresh", self.refresh, "Read the list now"),
             Route("GET", "/openmrs/worklist/{step}", self.step, "One step"),
             Route("GET", "/openmrs/worklist/{step}/file", self.step_file, "One step as a .wl file"),
+            Route("GET", "/openmrs/notifications", self.notifications, "What is told OpenMRS"),
+            Route("GET", "/openmrs/notifications/{id}", self.notification, "One notification"),
+            Route(
+                "POST", "/openmrs/notifications/{id}/retry", self.retry, "Send it again, link again"
+            ),
+            Route("DELETE", "/openmrs/notifications/{id}", self.discard, "Never send it"),
+            Route(
+                "POST", "/openmrs/studies/{study}/report", self.report, "A study completes a step"
+            ),
         ]
 
     def status(self, request: Request) -> Response:
@@ -100,19 +121,13 @@ class Routes:
     def worklist(self, request: Request) -> Response:
         """GET /openmrs/worklist"""
         limit = _number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
-        since = _number(request, "since", 0, 0, 10**9)
+        since = _number(request, "since", 0, 0, MOST)
         wanted = {
             keyword: request.query[keyword] for keyword in FILTERS if keyword in request.query
         }
         _refuse_unknown(request, ("aet", "limit", "since", *FILTERS))
         station = request.query.get("aet", "")
-        if station:
-            try:
-                items = self._worklist.seen_by(station)
-            except WorklistUnavailable as problem:
-                raise HttpError(503, str(problem), Retry_After="10") from None
-        else:
-            items = list(self._snapshot().items)
+        items = self._worklist.seen_by(station) if station else list(self._snapshot().items)
         found = [
             item for item in items if all(item[keyword] == text for keyword, text in wanted.items())
         ]
@@ -152,12 +167,7 @@ class Routes:
 
     def refresh(self, request: Request) -> Response:
         """POST /openmrs/worklist/refresh"""
-        try:
-            snapshot = self._read_now()
-        except OpenMRSError as problem:
-            message = PROBLEMS.get(problem.kind, problem.kind)
-            raise HttpError(503, message, str(problem), Retry_After="10") from None
-        return answer(_counts(snapshot))
+        return answer(_counts(self._read_now()))
 
     def step_file(self, request: Request, step: str) -> Response:
         """GET /openmrs/worklist/{step}/file"""
@@ -173,12 +183,53 @@ class Routes:
             {"Content-Disposition": disposition},
         )
 
+    def notifications(self, request: Request) -> Response:
+        """GET /openmrs/notifications"""
+        _refuse_unknown(request, ("state", "kind", "limit", "since"))
+        limit = _number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
+        since = _number(request, "since", 0, 0, MOST)
+        state = _one_of(NotificationState, request, "state")
+        kind = _one_of(Kind, request, "kind") or Kind.COMPLETED
+        found = self._desk.notifications(state, kind=kind, limit=limit, since=since)
+        return answer([describe_notification(one) for one in found])
+
+    def notification(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
+        """GET /openmrs/notifications/{id}"""
+        _refuse_unknown(request, ())
+        found, decisions = self._desk.notification(_id(id))
+        return answer(
+            {
+                **describe_notification(found),
+                "Decisions": [
+                    {"At": moment(one.at), "User": one.user, "Action": one.action}
+                    for one in decisions
+                ],
+            }
+        )
+
+    def retry(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
+        """POST /openmrs/notifications/{id}/retry"""
+        return answer(describe_notification(self._desk.retry(_id(id), user_of(request))))
+
+    def discard(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
+        """DELETE /openmrs/notifications/{id}"""
+        return answer(describe_notification(self._desk.discard(_id(id), user_of(request))))
+
+    def report(self, request: Request, study: str) -> Response:
+        """POST /openmrs/studies/{study}/report"""
+        body = _body(request)
+        step = body.get("ScheduledProcedureStepID")
+        if not isinstance(step, str) or not step or set(body) != {"ScheduledProcedureStepID"}:
+            raise HttpError(400, 'the body must be {"ScheduledProcedureStepID": "…"}')
+        found = self._look_up_study(study)
+        if found is None:
+            raise NotFound(f"Orthanc has no study {study}")
+        return answer(describe_notification(self._desk.report(found, step, user_of(request))))
+
     def _snapshot(self) -> Snapshot:
         snapshot = self._worklist.snapshot
         if snapshot is None:
-            raise HttpError(
-                503, "no worklist was read from OpenMRS yet; see /openmrs/status", Retry_After="10"
-            )
+            raise WorklistUnavailable("no worklist was read from OpenMRS yet; see /openmrs/status")
         return snapshot
 
     def _item(self, step: str) -> WorklistItem:
@@ -224,6 +275,46 @@ def _query(keys: Mapping[str, str]) -> Query:
     return Query(tuple(request), tuple(step))
 
 
+def describe_notification(notification: Notification) -> dict[str, Any]:
+    """A notification as JSON."""
+    return {
+        "ID": notification.id,
+        "State": notification.state.value,
+        "Kind": notification.kind.value,
+        "Study": notification.study,
+        "StudyInstanceUID": notification.study_instance_uid,
+        "RequestedProcedureID": notification.requested_procedure_id,
+        "ScheduledProcedureStepID": notification.scheduled_procedure_step_id,
+        "Evidence": notification.evidence,
+        "Reason": notification.reason,
+        "Attempts": notification.attempts,
+        "NextAttempt": moment(notification.next_attempt)
+        if notification.state is NotificationState.PENDING
+        else None,
+        "LastError": notification.last_error,
+        "Created": moment(notification.created),
+        "Delivered": moment(notification.delivered),
+    }
+
+
+def _id(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise NotFound("there is no such notification")
+    return int(text)
+
+
+def _body(request: Request) -> dict[str, Any]:
+    if len(request.body) > LARGEST_BODY:
+        raise HttpError(413, f"the body is longer than {LARGEST_BODY} bytes")
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise HttpError(400, "the body is no JSON") from None
+    if not isinstance(body, dict):
+        raise HttpError(400, "the body must be a JSON object")
+    return body
+
+
 def moment(seconds: float) -> str | None:
     """A time in Orthanc's form, in UTC; None for never."""
     if not seconds:
@@ -245,6 +336,18 @@ def _number(request: Request, key: str, default: int, least: int, most: int) -> 
     if not digits or not least <= int(text) <= most:
         raise HttpError(400, f"{key} must be a whole number from {least} to {most}")
     return int(text)
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _one_of(choices: type[_Choice], request: Request, key: str) -> _Choice | None:
+    text = request.query.get(key)
+    if text is None:
+        return None
+    if text not in list(choices):
+        raise HttpError(400, f"{key} must be one of " + ", ".join(choices))
+    return choices(text)
 
 
 def _refuse_unknown(request: Request, allowed: tuple[str, ...]) -> None:

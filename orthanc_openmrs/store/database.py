@@ -5,22 +5,32 @@ is one transaction. Raises StoreError, in words that name no personal data. Must
 a study is linked, what OpenMRS is.
 """
 
+import hashlib
 import os
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.model import NewNotification, Notification, NotificationState
+from orthanc_openmrs.model import (
+    Kind,
+    NewNotification,
+    Notification,
+    NotificationState,
+    PersonsDecision,
+)
 from orthanc_openmrs.store.tables import (
     STEPS,
+    change_cursor,
+    decisions,
     notifications,
     person_names,
     schema_version,
@@ -32,41 +42,124 @@ BUSY_TIMEOUT = 5
 """Seconds that a statement waits for another writer."""
 
 
+REOPEN_PAUSE = 5.0
+"""Seconds before a database that couldn't be opened is tried again."""
+
+
+class SchemaTooNew(StoreError):
+    """A newer version of the plugin wrote the database: nothing may be written to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class DueStudy:
-    """A study whose link is to be decided; `noted` is the count that the decision answers."""
+    """A study whose link is to be decided; `noted` is the count that the decision answers.
+
+    `arriving`: only its first images are here, and at most "in progress" can be told.
+    """
 
     study: str
     noted: int
     attempts: int
+    arriving: bool = False
+
+
+class StudyChange(NamedTuple):
+    """A change of Orthanc, as far as it matters: images came, or the study is stable."""
+
+    study: str
+    stable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivingStudy:
+    """A study of which images came since it was stable last."""
+
+    study: str
+    last_update: str
+    last_update_seen: float
+
+
+_STABLE = studies.c.decided < studies.c.noted
+_FIRST_IMAGES = sa.and_(studies.c.arriving, ~studies.c.looked_at)
+_DUE = sa.or_(_STABLE, _FIRST_IMAGES)
+"""Which studies are to be linked."""
 
 
 class Database:
-    """The database behind one URL. Safe for several threads."""
+    """The database behind one URL, opened when it is needed first. Safe for several threads."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._url = sa.make_url(url)
         self._clock = clock
-        try:
-            self._engine = _engine(url)
-            with self._transaction() as connection:
-                _migrate(connection)
-        except ImportError:
-            raise StoreError(
-                "the database can't be opened: the driver psycopg isn't installed; install the "
-                "extra: orthanc-openmrs[postgresql]"
-            ) from None
-        except (SQLAlchemyError, OSError) as problem:
-            raise StoreError(f"the database can't be opened: {_reason(problem)}") from None
+        self._engine: sa.Engine | None = None
+        self._opening = threading.Lock()
+        self._problem = ""
+        self._tried = float("-inf")
+
+    def open(self) -> None:
+        """Open it, and bring its schema to this version.
+
+        Raises StoreError where it can't be opened; every method tries again then, now and
+        then. Raises SchemaTooNew where it must not be opened.
+        """
+        with self._opening:
+            if self._engine is not None:
+                return
+            if self._problem and time.monotonic() - self._tried < REOPEN_PAUSE:
+                raise StoreError(self._problem)
+            self._tried = time.monotonic()
+            try:
+                engine = _engine(self._url)
+                with engine.begin() as connection:
+                    _migrate(connection)
+            except ImportError:
+                self._problem = (
+                    "the database can't be opened: the driver psycopg isn't installed; install "
+                    "the extra: orthanc-openmrs[postgresql]"
+                )
+                raise StoreError(self._problem) from None
+            except (SQLAlchemyError, OSError) as problem:
+                self._problem = f"the database can't be opened: {_reason(problem)}"
+                raise StoreError(self._problem) from None
+            self._engine, self._problem = engine, ""
 
     def close(self) -> None:
         """Give the connections back."""
-        self._engine.dispose()
+        if self._engine is not None:
+            self._engine.dispose()
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
+        self.open()
+        assert self._engine is not None
         try:
             with self._engine.begin() as connection:
                 yield connection
+        except SQLAlchemyError as problem:
+            raise StoreError(f"the database fails: {_reason(problem)}") from None
+
+    @contextmanager
+    def claim(self, what: str) -> Iterator[bool]:
+        """Whether this Orthanc may work on `what` now; several may share the database.
+
+        On PostgreSQL by an advisory lock of the session, which ends with its owner, and which
+        no transaction stays open for. SQLite has one owner.
+        """
+        self.open()
+        assert self._engine is not None
+        if self._url.get_backend_name() == "sqlite":
+            yield True
+            return
+        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+        try:
+            with self._engine.connect() as connection:
+                autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+                taken = bool(autocommit.scalar(sa.select(sa.func.pg_try_advisory_lock(key))))
+                try:
+                    yield taken
+                finally:
+                    if taken:
+                        autocommit.execute(sa.select(sa.func.pg_advisory_unlock(key)))
         except SQLAlchemyError as problem:
             raise StoreError(f"the database fails: {_reason(problem)}") from None
 
@@ -120,69 +213,51 @@ class Database:
 
     def note_study(self, study: str) -> None:
         """A study is stable: its link is to be decided. On disk when this returns."""
-        now = self._clock()
-        again = {
-            "noted": studies.c.noted + 1,
-            "noted_at": now,
-            "next_attempt": now,
-            "attempts": 0,
-        }
         with self._transaction() as connection:
-            updated = connection.execute(
-                sa.update(studies).where(studies.c.study == study).values(again)
-            )
-            if updated.rowcount == 0:
-                connection.execute(
-                    sa.insert(studies).values(
-                        study=study,
-                        noted=1,
-                        decided=0,
-                        noted_at=now,
-                        next_attempt=now,
-                        attempts=0,
-                        outcome="",
-                        reason="",
-                    )
-                )
+            _note(connection, study, self._clock(), unseen=1)
 
     def due_studies(self, limit: int = 100) -> list[DueStudy]:
         """Studies whose link is to be decided now, the longest waiting first."""
-        due = sa.and_(studies.c.decided < studies.c.noted, studies.c.next_attempt <= self._clock())
+        due = sa.and_(_DUE, studies.c.next_attempt <= self._clock())
         with self._transaction() as connection:
             rows = connection.execute(
-                sa.select(studies.c.study, studies.c.noted, studies.c.attempts)
+                sa.select(
+                    studies.c.study,
+                    studies.c.noted,
+                    studies.c.attempts,
+                    (~_STABLE).label("arriving"),
+                )
                 .where(due)
                 .order_by(studies.c.next_attempt)
                 .limit(limit)
             )
-            return [DueStudy(row.study, row.noted, row.attempts) for row in rows]
+            return [DueStudy(row.study, row.noted, row.attempts, row.arriving) for row in rows]
+
+    def is_due(self, due: DueStudy) -> bool:
+        """Whether it still is: another Orthanc may have decided since."""
+        with self._transaction() as connection:
+            query = sa.select(studies.c.study).where(studies.c.study == due.study, _DUE)
+            return connection.scalar(query) is not None
 
     def decide_study(
         self, due: DueStudy, outcome: str, reason: str, found: Sequence[NewNotification]
     ) -> int:
         """Keep a decision and its notifications; returns how many are new.
 
-        What was told or decided before for the same study and step stays as it is, but for a
-        held row, which the newer decision takes the place of.
+        What was told or decided before for the same study and step stays as it is; a held
+        notification gives way to the newer decision.
         """
         now = self._clock()
-        new = 0
+        values: dict[str, Any] = {"looked_at": True, "attempts": 0}
+        if not due.arriving:
+            values |= {"decided": due.noted, "outcome": outcome, "reason": reason}
         with self._transaction() as connection:
             connection.execute(
-                sa.update(studies)
-                .where(studies.c.study == due.study)
-                .values(decided=due.noted, outcome=outcome, reason=reason)
+                sa.update(studies).where(studies.c.study == due.study).values(values)
             )
-            if found:
-                connection.execute(
-                    sa.delete(notifications).where(
-                        notifications.c.study == due.study,
-                        notifications.c.state == NotificationState.HELD.value,
-                    )
-                )
-            for row in found:
-                new += _add(connection, row, now)
-        return new
+            if not due.arriving:
+                _supersede_held(connection, due.study)
+            return sum(_add(connection, row, now) for row in found)
 
     def postpone_study(self, due: DueStudy, seconds: float, reason: str) -> None:
         """The decision waits; it is tried again after `seconds`."""
@@ -194,6 +269,70 @@ class Database:
                     attempts=due.attempts + 1, next_attempt=self._clock() + seconds, reason=reason
                 )
             )
+
+    def outcome_counts(self) -> dict[str, int]:
+        """How many studies were decided in each way."""
+        query = sa.select(studies.c.outcome, sa.func.count()).group_by(studies.c.outcome)
+        with self._transaction() as connection:
+            return {row[0]: row[1] for row in connection.execute(query) if row[0]}
+
+    # --- Orthanc's changes ---
+
+    def change_cursor(self) -> int | None:
+        """The last change that was taken up, None before the first."""
+        with self._transaction() as connection:
+            return connection.scalar(sa.select(change_cursor.c.sequence))
+
+    def take_changes(self, sequence: int, changes: Sequence[StudyChange] = ()) -> int:
+        """Take up a page of Orthanc's changes, in order; returns how many studies it noted.
+
+        A stable study that the change callback noted is only counted as seen.
+        """
+        now = self._clock()
+        new = 0
+        with self._transaction() as connection:
+            if connection.execute(sa.update(change_cursor).values(sequence=sequence)).rowcount == 0:
+                connection.execute(sa.insert(change_cursor).values(id=1, sequence=sequence))
+            for study, stable in changes:
+                if not stable:
+                    _arriving(connection, study, now)
+                    continue
+                seen = connection.execute(
+                    sa.update(studies)
+                    .where(studies.c.study == study, studies.c.unseen > 0)
+                    .values(unseen=studies.c.unseen - 1, arriving=False)
+                )
+                if seen.rowcount == 0:
+                    _note(connection, study, now, unseen=0)
+                    new += 1
+        return new
+
+    def arriving_studies(self) -> list[ArrivingStudy]:
+        """Studies of which images came since they were stable last."""
+        query = sa.select(studies.c.study, studies.c.last_update, studies.c.last_update_seen).where(
+            studies.c.arriving
+        )
+        with self._transaction() as connection:
+            return [ArrivingStudy(*row) for row in connection.execute(query)]
+
+    def still_arriving(self, study: str, last_update: str) -> None:
+        """Orthanc's last update of an arriving study is another one than was known."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.update(studies)
+                .where(studies.c.study == study)
+                .values(last_update=last_update, last_update_seen=self._clock())
+            )
+
+    def arrived(self, study: str, *, exists: bool) -> None:
+        """Nothing more comes of a study, though Orthanc never said that it is stable."""
+        with self._transaction() as connection:
+            if exists:
+                _note(connection, study, self._clock(), unseen=0)
+            else:
+                connection.execute(
+                    sa.update(studies).where(studies.c.study == study).values(arriving=False)
+                )
 
     # --- notifications ---
 
@@ -222,11 +361,7 @@ class Database:
         """When the next study or notification is due (seconds since the epoch), if any is."""
         with self._transaction() as connection:
             times = [
-                connection.scalar(
-                    sa.select(sa.func.min(studies.c.next_attempt)).where(
-                        studies.c.decided < studies.c.noted
-                    )
-                ),
+                connection.scalar(sa.select(sa.func.min(studies.c.next_attempt)).where(_DUE)),
                 connection.scalar(
                     sa.select(sa.func.min(notifications.c.next_attempt)).where(
                         notifications.c.state == NotificationState.PENDING.value
@@ -238,8 +373,16 @@ class Database:
     def delivered(self, notification: Notification) -> None:
         """OpenMRS has it."""
         self._settle(
-            notification, state=NotificationState.DELIVERED, delivered=self._clock(), last_error=""
+            notification,
+            state=NotificationState.DELIVERED,
+            delivered=self._clock(),
+            last_error="",
+            update="",  # personal data, which nobody needs any more
         )
+
+    def discarded(self, notification: Notification, reason: str) -> None:
+        """It says nothing new any more."""
+        self._settle(notification, state=NotificationState.DISCARDED, last_error=reason, update="")
 
     def failed(self, notification: Notification, reason: str) -> None:
         """OpenMRS refused it; trying again is no use."""
@@ -266,23 +409,210 @@ class Database:
                 .values(attempts=notification.attempts + 1, **values)
             )
 
+    def discard_in_progress(self, reason: str) -> None:
+        """Nobody takes "in progress": what waits to be told of it is discarded."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.update(notifications)
+                .where(
+                    notifications.c.kind == Kind.IN_PROGRESS.value,
+                    notifications.c.state == NotificationState.PENDING.value,
+                )
+                .values(state=NotificationState.DISCARDED.value, reason=reason, update="")
+            )
+
+    def is_pending(self, notification: Notification) -> bool:
+        """Whether it still is: a person or another Orthanc may have been faster."""
+        with self._transaction() as connection:
+            state = connection.scalar(
+                sa.select(notifications.c.state).where(notifications.c.id == notification.id)
+            )
+        return bool(state == NotificationState.PENDING.value)
+
     def notification_counts(self) -> dict[NotificationState, int]:
-        """How many notifications there are in each state."""
-        query = sa.select(notifications.c.state, sa.func.count()).group_by(notifications.c.state)
+        """How many notifications of completed steps there are in each state."""
+        query = (
+            sa.select(notifications.c.state, sa.func.count())
+            .where(notifications.c.kind == Kind.COMPLETED.value)
+            .group_by(notifications.c.state)
+        )
         with self._transaction() as connection:
             found = {row[0]: row[1] for row in connection.execute(query)}
         return {state: found.get(state.value, 0) for state in NotificationState}
 
     def list_notifications(
-        self, state: NotificationState | None = None, *, limit: int = 100, since: int = 0
+        self,
+        state: NotificationState | None = None,
+        *,
+        kind: Kind = Kind.COMPLETED,
+        limit: int = 100,
+        since: int = 0,
+        study: str = "",
+        delivered_after: float = 0.0,
     ) -> list[Notification]:
-        """Notifications by id from `since` on."""
-        query = sa.select(notifications).where(notifications.c.id >= since)
+        """Notifications by id from `since` on; without those delivered before a moment."""
+        query = sa.select(notifications).where(
+            notifications.c.kind == kind.value,
+            notifications.c.id >= since,
+            sa.or_(
+                notifications.c.state != NotificationState.DELIVERED.value,
+                notifications.c.delivered >= delivered_after,
+            ),
+        )
         if state is not None:
             query = query.where(notifications.c.state == state.value)
+        if study:
+            query = query.where(notifications.c.study == study)
         with self._transaction() as connection:
             rows = connection.execute(query.order_by(notifications.c.id).limit(limit))
             return [_notification(row) for row in rows]
+
+    def notification(self, notification_id: int) -> Notification | None:
+        """One notification."""
+        query = sa.select(notifications).where(notifications.c.id == notification_id)
+        with self._transaction() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _notification(row)
+
+    # --- a person's decisions ---
+
+    def retry(self, notification: Notification, user: str) -> None:
+        """A person has a notification sent again now; a held study is linked again."""
+        with self._transaction() as connection:
+            if notification.state is NotificationState.HELD:
+                _note(connection, notification.study, self._clock(), unseen=0)
+            else:
+                connection.execute(
+                    sa.update(notifications)
+                    .where(notifications.c.id == notification.id)
+                    .values(state=NotificationState.PENDING.value, next_attempt=self._clock())
+                )
+            self._record(connection, user, "retry", notification)
+
+    def discard(self, notification: Notification, user: str) -> None:
+        """A person decides that a notification is never to be sent."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.update(notifications)
+                .where(notifications.c.id == notification.id)
+                .values(state=NotificationState.DISCARDED.value)
+            )
+            self._record(connection, user, "discard", notification)
+
+    def report(self, row: NewNotification, user: str) -> Notification:
+        """A person says which step a study completes; what was held or refused gives way."""
+        now = self._clock()
+        same = sa.and_(
+            notifications.c.study_instance_uid == row.study_instance_uid,
+            notifications.c.scheduled_procedure_step_id == row.scheduled_procedure_step_id,
+            notifications.c.kind == row.kind.value,
+        )
+        with self._transaction() as connection:
+            _supersede_held(connection, row.study)
+            if not _add(connection, row, now):
+                connection.execute(
+                    sa.update(notifications)
+                    .where(same)
+                    .values(
+                        state=row.state.value,
+                        evidence=row.evidence,
+                        update=row.update,
+                        next_attempt=now,
+                    )
+                )
+            found = _notification(connection.execute(sa.select(notifications).where(same)).one())
+            self._record(connection, user, "report", found)
+        return found
+
+    def decisions(self, notification: Notification) -> list[PersonsDecision]:
+        """What persons decided about a notification, the oldest first."""
+        query = (
+            sa.select(
+                decisions.c.at,
+                decisions.c.user,
+                decisions.c.action,
+                decisions.c.scheduled_procedure_step_id,
+            )
+            .where(decisions.c.notification == notification.id)
+            .order_by(decisions.c.id)
+        )
+        with self._transaction() as connection:
+            return [PersonsDecision(*row) for row in connection.execute(query)]
+
+    def _record(
+        self, connection: sa.Connection, user: str, action: str, notification: Notification
+    ) -> None:
+        connection.execute(
+            sa.insert(decisions).values(
+                at=self._clock(),
+                user=user,
+                action=action,
+                study=notification.study,
+                scheduled_procedure_step_id=notification.scheduled_procedure_step_id,
+                notification=notification.id,
+            )
+        )
+
+
+def _note(connection: sa.Connection, study: str, now: float, *, unseen: int) -> None:
+    """A study is stable; `unseen` 1 where its change is yet to be read."""
+    updated = connection.execute(
+        sa.update(studies)
+        .where(studies.c.study == study)
+        .values(
+            noted=studies.c.noted + 1,
+            noted_at=now,
+            next_attempt=now,
+            attempts=0,
+            arriving=False,
+            unseen=studies.c.unseen + unseen,
+        )
+    )
+    if updated.rowcount == 0:
+        _insert_study(connection, study, now, noted=1, unseen=unseen, arriving=False)
+
+
+def _arriving(connection: sa.Connection, study: str, now: float) -> None:
+    updated = connection.execute(
+        sa.update(studies)
+        .where(studies.c.study == study)
+        .values(arriving=True, looked_at=False, last_update="", last_update_seen=now)
+    )
+    if updated.rowcount == 0:
+        _insert_study(connection, study, now, noted=0, unseen=0, arriving=True)
+
+
+def _insert_study(
+    connection: sa.Connection, study: str, now: float, *, noted: int, unseen: int, arriving: bool
+) -> None:
+    connection.execute(
+        sa.insert(studies).values(
+            study=study,
+            noted=noted,
+            decided=0,
+            noted_at=now,
+            next_attempt=now,
+            attempts=0,
+            outcome="",
+            reason="",
+            unseen=unseen,
+            arriving=arriving,
+            looked_at=False,
+            last_update="",
+            last_update_seen=now,
+        )
+    )
+
+
+def _supersede_held(connection: sa.Connection, study: str) -> None:
+    connection.execute(
+        sa.update(notifications)
+        .where(
+            notifications.c.study == study,
+            notifications.c.state == NotificationState.HELD.value,
+        )
+        .values(state=NotificationState.DISCARDED.value, last_error="decided otherwise since")
+    )
 
 
 def _add(connection: sa.Connection, row: NewNotification, now: float) -> int:
@@ -290,12 +620,26 @@ def _add(connection: sa.Connection, row: NewNotification, now: float) -> int:
         sa.select(notifications.c.id).where(
             notifications.c.study_instance_uid == row.study_instance_uid,
             notifications.c.scheduled_procedure_step_id == row.scheduled_procedure_step_id,
+            notifications.c.kind == row.kind.value,
         )
     )
     if exists is not None:
-        return 0
+        return _hold_again(connection, exists, row) if row.state is NotificationState.HELD else 0
+    if row.kind is Kind.COMPLETED:
+        # "in progress" is never told after "completed".
+        connection.execute(
+            sa.update(notifications)
+            .where(
+                notifications.c.study_instance_uid == row.study_instance_uid,
+                notifications.c.scheduled_procedure_step_id == row.scheduled_procedure_step_id,
+                notifications.c.kind == Kind.IN_PROGRESS.value,
+                notifications.c.state == NotificationState.PENDING.value,
+            )
+            .values(state=NotificationState.DISCARDED.value, reason="completed meanwhile")
+        )
     connection.execute(
         sa.insert(notifications).values(
+            kind=row.kind.value,
             study=row.study,
             study_instance_uid=row.study_instance_uid,
             requested_procedure_id=row.requested_procedure_id,
@@ -314,25 +658,45 @@ def _add(connection: sa.Connection, row: NewNotification, now: float) -> int:
     return 1
 
 
+def _hold_again(connection: sa.Connection, held: int, row: NewNotification) -> int:
+    """A study that is held again shows the newest reason, unless a person discarded it."""
+    by_person = sa.exists().where(
+        decisions.c.notification == notifications.c.id, decisions.c.action == "discard"
+    )
+    updated = connection.execute(
+        sa.update(notifications)
+        .where(notifications.c.id == held, ~by_person)
+        .values(
+            state=NotificationState.HELD.value,
+            evidence=row.evidence,
+            reason=row.reason,
+            last_error="",
+        )
+    )
+    return updated.rowcount
+
+
 def _notification(row: sa.Row[Any]) -> Notification:
     fields = dict(row._mapping)
     fields["state"] = NotificationState(fields["state"])
+    fields["kind"] = Kind(fields["kind"])
     return Notification(**fields)
 
 
 # --- opening -------------------------------------------------------------------------------
 
 
-def _engine(url: str) -> sa.Engine:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
-    if parsed.database:
-        path = Path(parsed.database)
+def _engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(
+            url, pool_size=16, pool_pre_ping=True, hide_parameters=True, pool_timeout=BUSY_TIMEOUT
+        )
+    if url.database:
+        path = Path(url.database)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Made by us before SQLite makes it, so that nobody else can ever read it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
 
     def set_pragmas(connection: Any, _: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -347,7 +711,7 @@ def _migrate(connection: sa.Connection) -> None:
     schema_version.create(connection, checkfirst=True)
     version = connection.scalar(sa.select(sa.func.max(schema_version.c.version))) or 0
     if version > len(STEPS):
-        raise StoreError(
+        raise SchemaTooNew(
             f"the database is of schema version {version}, this plugin knows up to {len(STEPS)}: "
             "install the version of the plugin that wrote it, or a newer one"
         )

@@ -43,15 +43,32 @@ studies = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("unseen", sa.Integer, nullable=False),
+    sa.Column("arriving", sa.Boolean, nullable=False),
+    sa.Column("looked_at", sa.Boolean, nullable=False),
+    sa.Column("last_update", sa.String(32), nullable=False),
+    sa.Column("last_update_seen", sa.Float, nullable=False),
     sa.Index("studies_due", "next_attempt"),
+    sa.Index("studies_arriving", "arriving"),
 )
-"""Studies that became stable. `noted` counts how often; a decision is due while it is ahead
-of `decided`."""
+"""Studies that came. `noted` counts how often one became stable; a decision is due while it is
+ahead of `decided`. `unseen` counts the notes whose change was not read in /changes yet.
+`arriving`: images came since it was stable last; `looked_at` whether its first images were
+linked; `last_update` is Orthanc's, and since when it is known."""
+
+change_cursor = sa.Table(
+    "change_cursor",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+)
+"""One row: the last of Orthanc's changes that was taken up."""
 
 notifications = sa.Table(
     "notifications",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("study", sa.String(64), nullable=False),
     sa.Column("study_instance_uid", sa.String(128), nullable=False),
     sa.Column("requested_procedure_id", sa.String(64), nullable=False),
@@ -65,10 +82,25 @@ notifications = sa.Table(
     sa.Column("last_error", sa.Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("delivered", sa.Float, nullable=False),
-    sa.UniqueConstraint("study_instance_uid", "scheduled_procedure_step_id"),
+    sa.UniqueConstraint("study_instance_uid", "scheduled_procedure_step_id", "kind"),
     sa.Index("notifications_due", "state", "next_attempt"),
 )
-"""What is to be told, or was. One row a study and step; a held study has a row with no step."""
+"""What is to be told, or was. One row a study, step and kind; a held study has a row with no
+step."""
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("scheduled_procedure_step_id", sa.String(64), nullable=False),
+    sa.Column("notification", sa.Integer, nullable=False),
+    sa.Index("decisions_notification", "notification"),
+)
+"""What a person decided, and who it was."""
 
 
 def _first(connection: sa.Connection) -> None:

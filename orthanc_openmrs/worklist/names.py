@@ -7,6 +7,7 @@ own; nobody waits for it. Must not know: HTTP, SQL.
 
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -75,13 +76,16 @@ class NameBook:
         self._publish()
         self._thread.start()
 
-    def stop(self, timeout: float) -> None:
-        """Stop looking up."""
+    def tell_to_stop(self) -> None:
+        """Let the thread end; one that hangs in an exchange is left to its daemon thread."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the end of the thread until a moment of `time.monotonic`."""
         if self._thread.ident is not None:
-            self._thread.join(timeout)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def want(self, items: Iterable[WorklistItem]) -> None:
         """Look up the patients of these items who aren't known yet."""

@@ -49,6 +49,33 @@ class StationRules:
         return CODECS["Ascii"] if caller.station.charset == "ascii" else self.codec
 
 
+class _Identifier:
+    """The identifier of a query, equal to the same scanner's next one.
+
+    Orthanc gives it as a file, with a MediaStorageSOPInstanceUID that is made anew each time.
+    """
+
+    __slots__ = ("_lasting", "whole")
+
+    def __init__(self, whole: bytes) -> None:
+        self.whole = whole
+        self._lasting = whole
+        start = whole.find(_SOP_INSTANCE, _META, _META + 256) if whole[128:132] == b"DICM" else -1
+        if start >= 0:
+            length = int.from_bytes(whole[start + 6 : start + 8], "little")
+            self._lasting = whole[_META:start] + whole[start + 8 + length :]
+
+    def __hash__(self) -> int:
+        return hash(self._lasting)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identifier) and self._lasting == other._lasting
+
+
+_META = 144  # after the preamble, "DICM" and the group length, which varies too
+_SOP_INSTANCE = b"\x02\x00\x03\x00UI"
+
+
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     """A query of one caller on one day, ready to be asked of any snapshot."""
@@ -126,9 +153,9 @@ class Worklist:
         snapshot = self.fresh()
         day = self.today()
         if len(identifier) > REMEMBERED_QUERY_SIZE:
-            prepared = self._prepare(identifier, calling_ae_title, day)
+            prepared = self._prepare(_Identifier(identifier), calling_ae_title, day)
         else:
-            prepared = self._remembered(identifier, calling_ae_title, day)
+            prepared = self._remembered(_Identifier(identifier), calling_ae_title, day)
         caller, asked = prepared.caller, prepared.asked_title
         encode = prepared.encoder.encode
         datasets = [
@@ -161,8 +188,8 @@ class Worklist:
         noon = time.mktime((now.tm_year, now.tm_mon, now.tm_mday + offset, 12, 0, 0, 0, 0, -1))
         return time.strftime("%Y%m%d", time.localtime(noon))
 
-    def _prepare(self, identifier: bytes, calling_ae_title: str, day: str) -> _Prepared:
-        query = parse_query(identifier)
+    def _prepare(self, identifier: "_Identifier", calling_ae_title: str, day: str) -> _Prepared:
+        query = parse_query(identifier.whole)
         caller = self._stations.caller(calling_ae_title)
         encoder = Encoder(layout(query), self._stations.codec_of(caller))
         asked = asked_ae_title(query)

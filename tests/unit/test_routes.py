@@ -10,11 +10,13 @@ import pydicom
 import pytest
 
 from orthanc_openmrs import __version__
+from orthanc_openmrs.completion.desk import Desk
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.model import NotificationState, Rejected, RequestList, StepStatus
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer
 from orthanc_openmrs.rest.router import Route, Router
 from orthanc_openmrs.rest.routes import LARGEST_PAGE, Routes, moment
+from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.attributes import KNOWN
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
@@ -48,16 +50,29 @@ class Application:
         )
         if found is not None:
             self.worklist.replace(Snapshot.build(found, read_at=NOON, day=TODAY))
+        database = Database("sqlite://", clock=self.clock)
+        desk = Desk(
+            records=database,
+            read_study=lambda study: None,
+            snapshot=lambda: self.worklist.snapshot,
+            lists=self,
+            list_timeout=1,
+            keep_delivered=100,
+            on_decision=lambda: None,
+            clock=self.clock,
+        )
         self.router = Router(
             Routes(
                 worklist=self.worklist,
                 source_status=lambda: self.source,
-                read_now=self.read_now,
+                read_now=lambda: self.read_now(1),
+                desk=desk,
+                look_up_study=lambda name: None,
                 notification_counts=self.counts,
             ).table()
         )
 
-    def read_now(self) -> Snapshot:
+    def read_now(self, timeout: float) -> Snapshot:
         """A fresh list, or why there is none."""
         if self.away:
             raise self.away

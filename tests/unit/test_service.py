@@ -7,12 +7,15 @@ from io import BytesIO
 
 import pydicom
 import pytest
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from orthanc_openmrs.errors import WorklistUnavailable
 from orthanc_openmrs.model import ImagingRequest, RequestList
 from orthanc_openmrs.worklist.matching import Station
 from orthanc_openmrs.worklist.query import parse_query
-from orthanc_openmrs.worklist.service import StationRules, Worklist
+from orthanc_openmrs.worklist.service import StationRules, Worklist, _Identifier
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import FrozenClock, identifier, request, step
 
@@ -215,3 +218,24 @@ def test_today_is_the_day_where_orthanc_runs_summer_time_or_not(
     assert worklist.today() == today
     window = worklist.rules("CT1", parse_query(identifier({}, {})))[1]
     assert window.asks == f"{offered}-{offered}"
+
+
+def test_the_next_query_of_a_scanner_is_known_though_orthanc_names_it_anew() -> None:
+    def file(instance: str) -> bytes:
+        dataset = Dataset()
+        dataset.PatientName = "A*"
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.31")
+        dataset.file_meta.MediaStorageSOPInstanceUID = UID(instance)
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        buffer = BytesIO()
+        dcmwrite(buffer, dataset, enforce_file_format=True)
+        return buffer.getvalue()
+
+    first, second = _Identifier(file("1.2.3")), _Identifier(file("1.2.3.44444"))
+    assert first == second
+    assert hash(first) == hash(second)
+    other = file("1.2.3").replace(b"A*", b"B*")
+    assert _Identifier(other) != first
+    implicit = file("1.2.3").replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0\0\0")
+    assert _Identifier(implicit) != first

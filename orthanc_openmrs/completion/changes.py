@@ -1,0 +1,162 @@
+"""Reads Orthanc's changes, so that no study is missed that the change callback didn't note.
+
+Decides: from where /changes is read, and when a study is complete of which Orthanc never said
+that it is stable (it says so once, and not after a restart). Orthanc's own database is the
+record: after a kill -9 the next start goes on where the last read ended (Orthanc Book,
+"Tracking changes"). Must not know: SQL, OpenMRS.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from orthanc_openmrs.completion.study import Get
+from orthanc_openmrs.errors import StoreError
+from orthanc_openmrs.store.database import ArrivingStudy, StudyChange
+
+_log = logging.getLogger(__name__)
+
+PAGE = 1000
+"""Changes in one request."""
+
+INTERVAL = 10.0
+"""Seconds between two reads, where no change wakes the reader."""
+
+SHORTEST_PAUSE = 0.5
+"""Seconds between two reads while images pour in."""
+
+
+class ChangeStore(Protocol):
+    """The database, as far as it is needed here; each method may raise StoreError."""
+
+    def change_cursor(self) -> int | None: ...
+    def take_changes(self, sequence: int, changes: Sequence[StudyChange] = ()) -> int: ...
+    def arriving_studies(self) -> list[ArrivingStudy]: ...
+    def still_arriving(self, study: str, last_update: str) -> None: ...
+    def arrived(self, study: str, *, exists: bool) -> None: ...
+
+
+class ChangeReader:
+    """Takes up Orthanc's changes in a thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        get: Get,
+        store: ChangeStore,
+        stable_age: float,
+        on_news: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._get = get
+        self._store = store
+        self._stable_age = stable_age
+        self._on_news = on_news
+        self._clock = clock
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._told = ""
+        self._thread = threading.Thread(target=self._run, name="openmrs-changes", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read, from the last change that was taken up."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something changed."""
+        self._wake.set()
+
+    def tell_to_stop(self) -> None:
+        """Let the thread end; `join` waits for it."""
+        self._stopping.set()
+        self._wake.set()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the end of the thread until a moment of `time.monotonic`."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                news = self.read_changes() + self.look_at_arriving()
+                self._told = ""
+                if news:
+                    self._on_news()
+            except StoreError as problem:
+                self._tell(str(problem))
+            except Exception as problem:  # the thread must live
+                self._tell(f"{type(problem).__name__} while Orthanc's changes are read")
+            self._stopping.wait(SHORTEST_PAUSE)
+            self._wake.wait(INTERVAL)
+
+    def _tell(self, problem: str) -> None:
+        if problem != self._told:
+            _log.error("Orthanc's changes can't be taken up now: %s", problem)
+        self._told = problem
+
+    def read_changes(self) -> int:
+        """Take up what is new; returns how many studies are to be looked at."""
+        news = 0
+        cursor = self._store.change_cursor()
+        if cursor is None:
+            cursor = int(self._get("/changes?last")["Last"])
+            self._store.take_changes(cursor)
+            _log.warning("Orthanc's changes are taken up from number %d on", cursor)
+        while not self._stopping.is_set():
+            page = self._get(f"/changes?since={cursor}&limit={PAGE}")
+            last = int(page["Last"])
+            if last < cursor:
+                _log.warning(
+                    "Orthanc's last change is %d, the last one taken up %d: this is another "
+                    "Orthanc, and all its changes are taken up",
+                    last,
+                    cursor,
+                )
+                cursor = 0
+                self._store.take_changes(0)
+                continue
+            if last == cursor:
+                return news
+            news += self._take(page["Changes"], last)
+            if page["Changes"] and page["Changes"][0]["Seq"] > cursor + PAGE:
+                _log.warning(
+                    "Orthanc's changes %d to %d are gone, cleared or of deleted studies",
+                    cursor + 1,
+                    page["Changes"][0]["Seq"] - 1,
+                )
+            cursor = last
+        return news
+
+    def _take(self, changes: Sequence[dict[str, Any]], last: int) -> int:
+        found: list[StudyChange] = []
+        for change in changes:
+            kind, resource = change["ChangeType"], change["ID"]
+            if kind in ("NewStudy", "StableStudy"):
+                found.append(StudyChange(resource, stable=kind == "StableStudy"))
+            elif kind == "NewSeries":
+                series = self._get(f"/series/{resource}")
+                if series is not None:
+                    found.append(StudyChange(series["ParentStudy"], stable=False))
+        noted = self._store.take_changes(last, found)
+        return noted + sum(not change.stable for change in found)
+
+    def look_at_arriving(self) -> int:
+        """Note the studies that changed no more for StableAge, told stable or not."""
+        news = 0
+        for arriving in self._store.arriving_studies():
+            study = self._get(f"/studies/{arriving.study}")
+            if study is None:
+                self._store.arrived(arriving.study, exists=False)
+            elif study.get("LastUpdate", "") != arriving.last_update:
+                self._store.still_arriving(arriving.study, study.get("LastUpdate", ""))
+            elif (
+                study.get("IsStable") is True
+                and self._clock() - arriving.last_update_seen > self._stable_age
+            ):
+                self._store.arrived(arriving.study, exists=True)
+                news += 1
+        return news

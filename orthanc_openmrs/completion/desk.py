@@ -1,0 +1,153 @@
+"""What a person decides: which step a study completes, what is sent again, what never is.
+
+Decides: what may be asked of a notification in which state. Every decision is kept with its
+time and the person's name in Orthanc. Must not know: HTTP, SQL.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from orthanc_openmrs.completion.linking import Link
+from orthanc_openmrs.completion.reporter import Lists, completions
+from orthanc_openmrs.errors import Conflict, NotFound
+from orthanc_openmrs.model import (
+    Kind,
+    NewNotification,
+    Notification,
+    NotificationState,
+    PersonsDecision,
+    SeriesSummary,
+    StudySummary,
+)
+from orthanc_openmrs.worklist.items import WorklistItem
+from orthanc_openmrs.worklist.snapshot import Snapshot
+
+EVIDENCE = "person"
+"""The evidence of a notification that a person asked for."""
+
+_MAY_RETRY = (NotificationState.PENDING, NotificationState.FAILED, NotificationState.HELD)
+_MAY_DISCARD = _MAY_RETRY
+
+
+class Records(Protocol):
+    """The database, as far as it is needed here; each method may raise StoreError."""
+
+    def notification(self, notification_id: int) -> Notification | None: ...
+    def list_notifications(
+        self,
+        state: NotificationState | None = None,
+        *,
+        kind: Kind = Kind.COMPLETED,
+        limit: int = 100,
+        since: int = 0,
+        study: str = "",
+        delivered_after: float = 0.0,
+    ) -> list[Notification]: ...
+    def decisions(self, notification: Notification) -> list[PersonsDecision]: ...
+    def retry(self, notification: Notification, user: str) -> None: ...
+    def discard(self, notification: Notification, user: str) -> None: ...
+    def report(self, row: NewNotification, user: str) -> Notification: ...
+
+
+class Desk:
+    """Where a person's decisions are taken."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        read_study: Callable[[str], StudySummary | None],
+        snapshot: Callable[[], Snapshot | None],
+        lists: Lists,
+        list_timeout: float,
+        keep_delivered: float,
+        on_decision: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._records = records
+        self._read_study = read_study
+        self._snapshot = snapshot
+        self._lists = lists
+        self._list_timeout = list_timeout
+        self._keep_delivered = keep_delivered
+        self._on_decision = on_decision
+        self._clock = clock
+
+    def notifications(
+        self, state: NotificationState | None, *, kind: Kind, limit: int, since: int
+    ) -> list[Notification]:
+        """Notifications by id from `since` on, without those delivered long ago."""
+        return self._records.list_notifications(
+            state,
+            kind=kind,
+            limit=limit,
+            since=since,
+            delivered_after=self._clock() - self._keep_delivered,
+        )
+
+    def notification(self, notification_id: int) -> tuple[Notification, list[PersonsDecision]]:
+        """One notification and what persons decided about it. Raises NotFound."""
+        found = self._records.notification(notification_id)
+        if found is None:
+            raise NotFound(f"there is no notification {notification_id}")
+        return found, self._records.decisions(found)
+
+    def retry(self, notification_id: int, user: str) -> Notification:
+        """Send it again now; link a held study again. Raises NotFound, Conflict."""
+        found, _ = self.notification(notification_id)
+        if found.state not in _MAY_RETRY:
+            raise Conflict(f"notification {found.id} is {found.state}: there is nothing to retry")
+        self._records.retry(found, user)
+        self._on_decision()
+        return self.notification(notification_id)[0]
+
+    def discard(self, notification_id: int, user: str) -> Notification:
+        """Never send it. Raises NotFound, Conflict."""
+        found, _ = self.notification(notification_id)
+        if found.state not in _MAY_DISCARD:
+            raise Conflict(f"notification {found.id} is {found.state} already")
+        self._records.discard(found, user)
+        self._on_decision()
+        return self.notification(notification_id)[0]
+
+    def report(self, study_id: str, step_id: str, user: str) -> Notification:
+        """A study (Orthanc ID) completes a step, says a person.
+
+        Raises NotFound for a study or step that doesn't exist, Conflict for a step that is
+        completed or rejected or a study that has told of it already, OpenMRSError where a list
+        is needed to know the step and there is none.
+        """
+        study = self._read_study(study_id)
+        if study is None or not study.series:
+            raise NotFound(f"Orthanc has no study {study_id} with images")
+        item = self._step(step_id)
+        if not item.step.status.is_open:
+            raise Conflict(f"step {step_id} is {item.step.status} in OpenMRS")
+        same = [
+            told
+            for told in self._records.list_notifications(study=study.study)
+            if told.scheduled_procedure_step_id == step_id
+            and told.state is NotificationState.DELIVERED
+        ]
+        if same:
+            raise Conflict(f"step {step_id} was told of this study already")
+        series = _representative(study, item)
+        (row,) = completions(study, item.request, [Link(item.step, series)], EVIDENCE)
+        told = self._records.report(row, user)
+        self._on_decision()
+        return told
+
+    def _step(self, step_id: str) -> WorklistItem:
+        snapshot = self._snapshot()
+        item = snapshot.step(step_id) if snapshot else None
+        if item is None:
+            item = self._lists.read_now(self._list_timeout).step(step_id)
+        if item is None:
+            raise NotFound(f"OpenMRS's list has no step {step_id}")
+        return item
+
+
+def _representative(study: StudySummary, item: WorklistItem) -> SeriesSummary:
+    """The series of the step's modality, else the first."""
+    of_modality = [one for one in study.series if one.modality == item["Modality"]]
+    return (of_modality or list(study.series))[0]
