@@ -1,0 +1,33 @@
+"""Exits with 0 where Orthanc and the plugin answer the first of ORTHANC_USERS.
+
+Whatever OpenMRS does: a restart of Orthanc wouldn't mend it.
+"""
+
+import base64
+import http.client
+import json
+import os
+import sys
+
+PATH = "/openmrs/status"
+
+
+def main() -> int:
+    user, password = next(iter(json.loads(os.environ["ORTHANC_USERS"]).items()))
+    pair = f"{user}:{password}"
+    headers = {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+    connection = http.client.HTTPConnection("127.0.0.1", 8042, timeout=8)
+    try:
+        connection.request("GET", PATH, headers=headers)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as problem:
+        print(f"{PATH} doesn't answer: {problem}")
+        return 1
+    finally:
+        connection.close()
+    print(f"{PATH} answers {status}")
+    return 0 if status == 200 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
