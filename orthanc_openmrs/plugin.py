@@ -117,6 +117,7 @@ class Plugin:
                 worklist=self.worklist,
                 read_now=lambda: self._refresher.read_now(2 * settings.timeout),
                 source_status=lambda: self._refresher.status,
+                generation=lambda: self._reporter.generation,
                 desk=desk,
                 look_up_study=guards.look_up_study(host),
                 notification_counts=self._database.notification_counts,
@@ -177,6 +178,7 @@ def _always(names: PersonNames) -> Callable[[], PersonNames]:
 
 
 _on_change: ChangeCallback | None = None
+_kept: list[object] = []
 
 
 def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Plugin:
@@ -202,8 +204,13 @@ def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Pl
     # While the list is read, a query waits for the interpreter this long at most.
     sys.setswitchinterval(0.001)
     _on_change = guards.change_callback(plugin.on_change)
-    host.RegisterWorklistCallback(guards.worklist_callback(plugin.worklist.answers))
-    host.RegisterRestCallback("/openmrs(/.*)?", guards.rest_callback(plugin.router.respond))
+    on_worklist = guards.worklist_callback(plugin.worklist.answers)
+    on_request = guards.rest_callback(plugin.router.respond)
+    # The Python plugin 5.0 gives callbacks back after the interpreter's end, and crashes where
+    # nobody else holds them.
+    _kept.extend((on_worklist, on_request))
+    host.RegisterWorklistCallback(on_worklist)
+    host.RegisterRestCallback("/openmrs(/.*)?", on_request)
     if register_on_change:
         host.RegisterOnChangeCallback(_on_change)
     plugin.start_reading()

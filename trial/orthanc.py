@@ -132,19 +132,19 @@ class ScratchOrthanc:
 
     def stop(self) -> None:
         """Stop it as an administrator would; wait for its end."""
-        self._end(signal.SIGTERM)
+        assert self._end(signal.SIGTERM) == 0, "Orthanc crashed when it stopped"
 
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, how: signal.Signals) -> int:
         process, self._process = self._process, None
         if process is None:
-            return
+            return 0
         process.send_signal(how)
         try:
-            process.wait(STOP_TIMEOUT)
+            return process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -107,6 +107,10 @@ _UNLESS_COMPLETED = {
 """The verdict where the list has the step, but not as completed."""
 
 
+_GENERATIONS = {Verdict.DELIVERED: "v2", Verdict.CONFIRM: "v1"}
+"""Only v2 and v3 answer with a score, only v1 with nothing."""
+
+
 class Reporter:
     """Links the studies and sends the notifications that the database holds."""
 
@@ -146,6 +150,13 @@ class Reporter:
         ]
         self._dispatch_wake = threading.Event()
         self._told = ""
+        self._generation = ""
+
+    @property
+    def generation(self) -> str:
+        """The generation of OpenMRS's Imaging module, as its answers tell it ("v1", "v2" for v2
+        or v3), "" before the first."""
+        return self._generation
 
     def start(self) -> None:
         """Start the threads; what the database holds is taken up at once."""
@@ -315,6 +326,7 @@ class Reporter:
         try:
             answer = self._updates.post_update(StatusUpdate.from_json(notification.update))
             judgement = judge(answer.status, answer.body)
+            self._generation = _GENERATIONS.get(judgement.verdict, self._generation)
             judgement = self._confirmed(notification, judgement)
         except OpenMRSError as problem:
             judgement = Judgement(Verdict.RETRY, str(problem))

@@ -57,6 +57,7 @@ class Routes:
         *,
         worklist: Worklist,
         source_status: Callable[[], SourceStatus],
+        generation: Callable[[], str],
         read_now: Callable[[], Snapshot],
         desk: Desk,
         look_up_study: Callable[[str], str | None],
@@ -67,6 +68,7 @@ class Routes:
         self._desk = desk
         self._look_up_study = look_up_study
         self._source_status = source_status
+        self._generation = generation
         self._notification_counts = notification_counts
 
     def table(self) -> list[Route]:
@@ -98,7 +100,9 @@ class Routes:
                 "Version": __version__,
                 "OpenMRS": {
                     "Reachable": bool(source.last_success) and not source.last_error,
-                    "Generation": snapshot.generation or None if snapshot else None,
+                    "Generation": (snapshot.generation if snapshot else "")
+                    or self._generation()
+                    or None,
                     "LastSuccess": moment(source.last_success),
                     "LastError": _last_error(source),
                 },
@@ -251,14 +255,15 @@ def describe(item: WorklistItem) -> dict[str, Any]:
 
 
 def _counts(snapshot: Snapshot | None) -> dict[str, int]:
-    """Steps of the list, those that scanners can get, and what is left out of it."""
+    """Steps of the list, those that scanners can get, and those that they should but can't."""
     if snapshot is None:
         return {"Steps": 0, "Offered": 0, "Skipped": 0}
-    steps, offered = len(snapshot.items), len(snapshot.offered)
+    waiting = sum(item.step.status.is_open for item in snapshot.items)
+    offered = len(snapshot.offered)
     return {
-        "Steps": steps,
+        "Steps": len(snapshot.items),
         "Offered": offered,
-        "Skipped": steps - offered + len(snapshot.rejected),
+        "Skipped": waiting - offered + len(snapshot.rejected),
     }
 
 
