@@ -2,9 +2,9 @@
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +182,10 @@ def test_a_file_that_cant_be_used_is_refused_in_one_clear_line(
     assert len(line.splitlines()) == 1
 
 
-@pytest.mark.skipif(find_spec("psycopg") is not None, reason="psycopg is installed")
-def test_postgresql_without_its_driver_is_refused_in_one_clear_line() -> None:
+def test_postgresql_without_its_driver_is_refused_in_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StoreError, match="psycopg"):
         Database("postgresql+psycopg://orthanc:secret@127.0.0.1:1/openmrs").open()
 
