@@ -232,7 +232,7 @@ def _build_item(
     return WorklistItem(
         request=request,
         step=step,
-        values=tuple(made[row.keyword] for row in KNOWN),
+        values=tuple(intern(made[row.keyword]) for row in KNOWN),
         reason=_reason(step, made, problems, shared),
         warnings=tuple(intern(f"{keyword} {problem}") for keyword, problem in problems.items()),
         undated=undated,

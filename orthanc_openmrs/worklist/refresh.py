@@ -4,6 +4,7 @@ Decides: when the list is read, and what stays served when it can't be. One thre
 read never overlaps another, and nobody who is served waits for it. Must not know: HTTP, SQL.
 """
 
+import ctypes
 import gc
 import hashlib
 import logging
@@ -23,6 +24,9 @@ from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
+LONG_LIST = 1024 * 1024
+"""Bytes of a list above which its memory is given back at once."""
+
 LONGEST_PAUSE = 60
 """Seconds between two tries while OpenMRS is away, where RefreshInterval isn't longer."""
 
@@ -37,6 +41,13 @@ def _no_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _give_memory_back() -> None:
+    """The text of a long list is tens of megabytes, which glibc would keep for the next one."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 class ListSource(Protocol):
@@ -212,6 +223,9 @@ class Refresher:
         except StoreError as problem:
             self._digest = b""  # so that the next read is kept as a whole
             _log.error("the worklist can't be kept for a restart: %s", problem)
+        if len(body) > LONG_LIST:
+            del body
+            _give_memory_back()
 
     def _serve(self, body: bytes, read_at: float) -> bool:
         """Replace the snapshot; returns whether the list is another one than before."""

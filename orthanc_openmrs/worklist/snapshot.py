@@ -74,8 +74,10 @@ class Snapshot:
         built: dict[ImagingRequest, _Built] = {}
         requests: list[ImagingRequest] = []
         items: list[WorklistItem] = []
+        kinds: dict[tuple[object, ...], tuple[object, ...]] = {}  # thousands are of a few kinds
         for request in found.requests:
             concerning = shared.concerning(request)
+            concerning = kinds.setdefault(concerning, concerning)
             old = before.get(request)
             if (
                 old is not None
