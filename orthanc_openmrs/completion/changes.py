@@ -122,11 +122,12 @@ class ChangeReader:
             if last == cursor:
                 return news
             news += self._take(page["Changes"], last)
-            if page["Changes"] and page["Changes"][0]["Seq"] > cursor + PAGE:
+            first = page["Changes"][0]["Seq"] if page["Changes"] else last + 1
+            if first > cursor + PAGE:
                 _log.warning(
                     "Orthanc's changes %d to %d are gone, cleared or of deleted studies",
                     cursor + 1,
-                    page["Changes"][0]["Seq"] - 1,
+                    first - 1,
                 )
             cursor = last
         return news

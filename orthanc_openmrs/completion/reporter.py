@@ -149,7 +149,7 @@ class Reporter:
             ),
         ]
         self._dispatch_wake = threading.Event()
-        self._told = ""
+        self._told: dict[str, str] = {}
         self._generation = ""
 
     @property
@@ -199,7 +199,7 @@ class Reporter:
                         if mine and self._outbox.is_due(due):
                             self._link_study(due)
                             progressed = True
-                self._told = ""
+                self._told.pop("studies can't be linked now", None)
             except StoreError as problem:
                 self._tell("studies can't be linked now", problem)
             except Exception:  # the thread must live
@@ -211,9 +211,9 @@ class Reporter:
 
     def _tell(self, what: str, problem: StoreError) -> None:
         """Once for each problem, for it is tried again every second."""
-        if str(problem) != self._told:
+        if str(problem) != self._told.get(what):
             _log.error("%s: %s", what, problem)
-        self._told = str(problem)
+        self._told[what] = str(problem)
 
     def _link_study(self, due: DueStudy) -> None:
         if due.arriving and not self._report_in_progress:
@@ -223,6 +223,9 @@ class Reporter:
             decision, study = self._decide(due.study, look_again=not due.arriving)
             kind = Kind.IN_PROGRESS if due.arriving else Kind.COMPLETED
             found = _notifications(decision, study, kind) if study is not None else []
+            new = self._outbox.decide_study(due, decision.outcome, decision.reason, found)
+        except StoreError:
+            raise  # it's the same for every study
         except OpenMRSError as problem:
             seconds = pause_after(due.attempts)
             self._outbox.postpone_study(due, seconds, f"waiting for OpenMRS's list: {problem}")
@@ -232,7 +235,6 @@ class Reporter:
             seconds = pause_after(due.attempts)
             self._outbox.postpone_study(due, seconds, f"can't be read: {type(problem).__name__}")
             return
-        new = self._outbox.decide_study(due, decision.outcome, decision.reason, found)
         if not new:
             return
         if decision.outcome is Outcome.HELD:
@@ -273,6 +275,7 @@ class Reporter:
             try:
                 for notification in self._outbox.due_notifications():
                     handed |= self._hand(notification)
+                self._told.pop("notifications can't be sent now", None)
             except StoreError as problem:
                 self._tell("notifications can't be sent now", problem)
             except Exception:  # the thread must live
@@ -304,8 +307,9 @@ class Reporter:
                         self._deliver(notification)
                     elif not mine:
                         self._stopping.wait(FIRST_PAUSE)  # another Orthanc is at it
+                self._told.pop("what became of notifications can't be kept", None)
             except StoreError as problem:
-                _log.error("notification %d: %s", notification.id, problem)
+                self._tell("what became of notifications can't be kept", problem)
                 self._stopping.wait(FIRST_PAUSE)
             except Exception:  # a sender must live; the notification stays due
                 _log.exception("notification %d failed", notification.id)
@@ -323,6 +327,9 @@ class Reporter:
             # The earlier try was saved, though its answer said otherwise or never came.
             self._outbox.delivered(notification)
             return
+        # On disk first: after a kill -9, or where the outcome can't be kept, the next try is a
+        # second one, which looks at the list before.
+        self._outbox.retry_later(notification, pause_after(notification.attempts), "under way")
         try:
             answer = self._updates.post_update(StatusUpdate.from_json(notification.update))
             judgement = judge(answer.status, answer.body)

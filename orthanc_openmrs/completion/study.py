@@ -88,4 +88,7 @@ def _series(document: Mapping[str, Any], tags: Mapping[str, Any]) -> SeriesSumma
 
 def _text(tags: Mapping[str, Any], keyword: str) -> str:
     value = tags.get(keyword)
-    return value.strip(" \0") if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    # Half a surrogate pair, which bad UTF-8 of a scanner leaves, can't be stored or sent.
+    return value.encode("utf-8", "replace").decode().strip(" \0")

@@ -422,12 +422,18 @@ class Database:
             )
 
     def is_pending(self, notification: Notification) -> bool:
-        """Whether it still is: a person or another Orthanc may have been faster."""
+        """Whether it still is, as it was read: a person, a sender or another Orthanc may have
+        been faster."""
         with self._transaction() as connection:
-            state = connection.scalar(
-                sa.select(notifications.c.state).where(notifications.c.id == notification.id)
+            found = connection.scalar(
+                sa.select(notifications.c.id).where(
+                    notifications.c.id == notification.id,
+                    notifications.c.state == NotificationState.PENDING.value,
+                    notifications.c.attempts == notification.attempts,
+                    notifications.c.next_attempt == notification.next_attempt,
+                )
             )
-        return bool(state == NotificationState.PENDING.value)
+        return found is not None
 
     def notification_counts(self) -> dict[NotificationState, int]:
         """How many notifications of completed steps there are in each state."""

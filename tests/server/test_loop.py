@@ -103,6 +103,8 @@ def test_images_complete_their_step_in_every_generation_without_configuration(
     other = openmrs.records.add_patient("Ivan", "Петров")
     openmrs.records.add_request(other, steps=[StepFields(modality="CT")])
     orthanc = start_orthanc()
+    # While it answers a status update, v2 and v3 call this Orthanc back.
+    openmrs.orthanc_url = orthanc.url
     offered(orthanc, 2)
 
     answer = scanner.find(orthanc.dicom_port).answers[0]
@@ -118,6 +120,8 @@ def test_images_complete_their_step_in_every_generation_without_configuration(
     told = [path for path in posts if path == urlsplit(openmrs.update_url).path]
     assert len(told) == 1
     assert len(posts) <= 2  # and that the step is in progress, in its own route
+    assert all(back.status == 200 for back in openmrs.callbacks)
+    assert bool(openmrs.callbacks) == (generation in ("v2", "v3"))
     offered(orthanc, 1)
 
 
