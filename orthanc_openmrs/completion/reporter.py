@@ -53,6 +53,10 @@ LIST_TIMEOUT = 60.0
 """Seconds that a decision waits for a fresh list before it is put off."""
 
 
+AWAY = 10.0
+"""Seconds after a list that couldn't be read before another study asks for one."""
+
+
 class Updates(Protocol):
     """OpenMRS, as far as it is needed here. Each method raises OpenMRSError."""
 
@@ -150,6 +154,7 @@ class Reporter:
         ]
         self._dispatch_wake = threading.Event()
         self._told: dict[str, str] = {}
+        self._away: tuple[float, OpenMRSError] | None = None
         self._generation = ""
 
     @property
@@ -220,7 +225,7 @@ class Reporter:
             self._outbox.decide_study(due, "", "", [])
             return
         try:
-            decision, study = self._decide(due.study, look_again=not due.arriving)
+            decision, study = self._decide(due)
             kind = Kind.IN_PROGRESS if due.arriving else Kind.COMPLETED
             found = _notifications(decision, study, kind) if study is not None else []
             new = self._outbox.decide_study(due, decision.outcome, decision.reason, found)
@@ -248,18 +253,36 @@ class Reporter:
             decision.evidence,
         )
 
-    def _decide(self, study_id: str, *, look_again: bool) -> tuple[Decision, StudySummary | None]:
-        """Link with the list at hand; what that list can't settle is asked of a fresh one."""
-        study = self._read_study(study_id)
+    def _decide(self, due: DueStudy) -> tuple[Decision, StudySummary | None]:
+        """Link with the list at hand; what that one can't settle is asked of a list that was
+        read after the study came."""
+        study = self._read_study(due.study)
         if study is None:
             return Decision(Outcome.GONE, "the study is no longer in Orthanc"), None
         snapshot = self._snapshot()
         if snapshot is not None:
             decision = link(study, self._orders_of(snapshot), self._policy)
-            if not look_again or decision.outcome in (Outcome.LINKED, Outcome.UNLINKED):
+            if (
+                due.arriving
+                or decision.outcome is Outcome.LINKED
+                or snapshot.read_at > due.noted_at
+            ):
                 return decision, study
-        snapshot = self._lists.read_now(LIST_TIMEOUT)
+        snapshot = self._fresh_list()
         return link(study, self._orders_of(snapshot), self._policy), study
+
+    def _fresh_list(self) -> Snapshot:
+        """A list read from now on. While OpenMRS is away, only one study in AWAY seconds waits
+        for it: the others may be linked without."""
+        if self._away is not None and self._clock() - self._away[0] < AWAY:
+            raise self._away[1]
+        try:
+            snapshot = self._lists.read_now(LIST_TIMEOUT)
+        except OpenMRSError as problem:
+            self._away = (self._clock(), problem)
+            raise
+        self._away = None
+        return snapshot
 
     def _orders_of(self, snapshot: Snapshot) -> Orders:
         if self._orders is None or self._orders[0].requests is not snapshot.requests:

@@ -252,7 +252,7 @@ def read_person_name(body: bytes) -> str:
         parts = [str(part).replace("^", " ").strip() for part in (family, given, middle)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    return "^".join(parts).rstrip("^")
+    return _SURROGATE.sub("\ufffd", "^".join(parts).rstrip("^"))
 
 
 # --- the status update ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +61,7 @@ class DueStudy:
     noted: int
     attempts: int
     arriving: bool = False
+    noted_at: float = field(default=0.0, compare=False)
 
 
 class StudyChange(NamedTuple):
@@ -226,12 +227,13 @@ class Database:
                     studies.c.noted,
                     studies.c.attempts,
                     (~_STABLE).label("arriving"),
+                    studies.c.noted_at,
                 )
                 .where(due)
                 .order_by(studies.c.next_attempt)
                 .limit(limit)
             )
-            return [DueStudy(row.study, row.noted, row.attempts, row.arriving) for row in rows]
+            return [DueStudy(*row) for row in rows]
 
     def is_due(self, due: DueStudy) -> bool:
         """Whether it still is: another Orthanc may have decided since."""

@@ -113,8 +113,13 @@ class NameBook:
                 _log.info("names can't be looked up now: %s", problem)
                 self._publish()
                 with self._condition:
+                    # To the end: what fails for one patient must not hold up the others.
+                    self._wanted[person] = self._wanted.pop(person)
                     self._condition.wait_for(lambda: self._stopping, PAUSE)
                 continue
+            except Exception:  # the thread must live
+                _log.exception("a name can't be looked up")
+                self._unknown.add(person)
             with self._condition:
                 self._wanted.pop(person, None)
                 last = not self._wanted

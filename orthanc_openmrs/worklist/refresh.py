@@ -106,6 +106,7 @@ class Refresher:
         self._interval = interval
         self._clock = clock
         self._digest = b""
+        self._not_kept = ""
         self._status = SourceStatus()
         self._condition = threading.Condition()
         self._started_reads = 0
@@ -220,9 +221,12 @@ class Refresher:
                 self._store.save_worklist(body, started)
             else:
                 self._store.touch_worklist(started)
+            self._not_kept = ""
         except StoreError as problem:
             self._digest = b""  # so that the next read is kept as a whole
-            _log.error("the worklist can't be kept for a restart: %s", problem)
+            if str(problem) != self._not_kept:
+                _log.error("the worklist can't be kept for a restart: %s", problem)
+            self._not_kept = str(problem)
         if len(body) > LONG_LIST:
             del body
             _give_memory_back()
