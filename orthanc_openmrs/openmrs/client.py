@@ -191,7 +191,7 @@ class OpenMRSClient:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = requests.Session()
+            session = _Session()
             session.trust_env = False
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             session.auth = self._auth
@@ -220,10 +220,18 @@ class OpenMRSClient:
                 raise OpenMRSError("timeout", f"the answer was not complete after {timeout:g} s")
             parts.append(part)
         announced = response.headers.get("Content-Length", "")
-        encoded = response.headers.get("Content-Encoding")
-        if announced.isdigit() and not encoded and size < int(announced):
-            raise OpenMRSError("unreachable", f"the answer broke off after {size} bytes")
+        if announced.isdigit() and raw.tell() < int(announced):
+            raise OpenMRSError("unreachable", f"the answer broke off after {raw.tell()} bytes")
         return b"".join(parts)
+
+
+class _Session(requests.Session):
+    """A session to which a redirect is an answer like any other: requests reads the whole body
+    of one, however long, even where it isn't followed."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """No redirect has a target."""
+        return None
 
 
 def _refuse_status(status: int) -> None:

@@ -84,6 +84,8 @@ notifications = sa.Table(
     sa.Column("delivered", sa.Float, nullable=False),
     sa.UniqueConstraint("study_instance_uid", "scheduled_procedure_step_id", "kind"),
     sa.Index("notifications_due", "state", "next_attempt"),
+    sa.Index("notifications_request", "requested_procedure_id", "state"),
+    sa.Index("notifications_study", "study"),
 )
 """What is to be told, or was. One row a study, step and kind; a held study has a row with no
 step."""

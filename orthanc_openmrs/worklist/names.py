@@ -51,7 +51,15 @@ class NameStore(Protocol):
 class NameBook:
     """The names that are known, and the thread that learns more."""
 
-    def __init__(self, source: PatientSource, store: NameStore, otherwise: Normaliser) -> None:
+    def __init__(
+        self,
+        source: PatientSource,
+        store: NameStore,
+        otherwise: Normaliser,
+        *,
+        pause: float = PAUSE,
+    ) -> None:
+        self._pause = pause
         self._source = source
         self._store = store
         self._otherwise = otherwise
@@ -115,7 +123,7 @@ class NameBook:
                 with self._condition:
                     # To the end: what fails for one patient must not hold up the others.
                     self._wanted[person] = self._wanted.pop(person)
-                    self._condition.wait_for(lambda: self._stopping, PAUSE)
+                    self._condition.wait_for(lambda: self._stopping, self._pause)
                 continue
             except Exception:  # the thread must live
                 _log.exception("a name can't be looked up")
