@@ -110,9 +110,7 @@ class Database:
                 raise StoreError(self._problem)
             self._tried = time.monotonic()
             try:
-                engine = _engine(self._url)
-                with engine.begin() as connection:
-                    _migrate(connection)
+                engine = _opened(self._url)
             except ImportError:
                 self._problem = (
                     "the database can't be opened: the driver psycopg isn't installed; install "
@@ -692,6 +690,18 @@ def _notification(row: sa.Row[Any]) -> Notification:
 
 
 # --- opening -------------------------------------------------------------------------------
+
+
+def _opened(url: sa.URL) -> sa.Engine:
+    """An engine whose database has this version's schema."""
+    engine = _engine(url)
+    try:
+        with engine.begin() as connection:
+            _migrate(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
 
 
 def _engine(url: sa.URL) -> sa.Engine:
