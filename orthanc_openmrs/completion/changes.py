@@ -58,6 +58,7 @@ class ChangeReader:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._told = ""
+        self._first: int | None = None
         self._thread = threading.Thread(target=self._run, name="openmrs-changes", daemon=True)
 
     def start(self) -> None:
@@ -101,9 +102,13 @@ class ChangeReader:
     def read_changes(self) -> int:
         """Take up what is new; returns how many studies are to be looked at."""
         news = 0
+        if self._first is None:
+            # Before the database is asked: a new one, which takes the place of one that couldn't
+            # be opened, must not miss what came meanwhile.
+            self._first = int(self._get("/changes?last")["Last"])
         cursor = self._store.change_cursor()
         if cursor is None:
-            cursor = int(self._get("/changes?last")["Last"])
+            cursor = self._first
             self._store.take_changes(cursor)
             _log.warning("Orthanc's changes are taken up from number %d on", cursor)
         while not self._stopping.is_set():

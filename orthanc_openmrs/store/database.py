@@ -520,8 +520,11 @@ class Database:
                     sa.update(notifications)
                     .where(same)
                     .values(
+                        study=row.study,
+                        requested_procedure_id=row.requested_procedure_id,
                         state=row.state.value,
                         evidence=row.evidence,
+                        reason=row.reason,
                         update=row.update,
                         next_attempt=now,
                     )

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.model import NewNotification, NotificationState
-from orthanc_openmrs.store.database import Database, DueStudy
+from orthanc_openmrs.model import Kind, NewNotification, NotificationState
+from orthanc_openmrs.store.database import Database, DueStudy, StudyChange
 from tests.unit.builders import FrozenClock
 
 PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
@@ -379,3 +379,198 @@ def test_no_value_of_a_statement_stands_in_an_error(path: Path, database: Databa
         decide(database, new(update='{"patientName": "Jones^Alice"}'))
     assert "Jones" not in f"{caught.value}{caught.value.__cause__}"
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_database_that_couldnt_be_opened_is_tried_again_now_and_then(path: Path) -> None:
+    path.parent.parent.joinpath(path.parent.name).write_text("a file in the folder's place")
+    database = Database(f"sqlite:///{path}")
+    with pytest.raises(StoreError) as caught:
+        database.open()
+    path.parent.unlink()
+    with pytest.raises(StoreError) as again:
+        database.note_study("s")
+    assert str(again.value) == str(caught.value), "not at once"
+    database._tried = float("-inf")
+    database.note_study("s")
+    assert [due.study for due in database.due_studies()] == ["s"]
+    database.close()
+
+
+def test_sqlite_has_one_owner_who_may_work_on_anything(database: Database) -> None:
+    with database.claim("study s") as mine, database.claim("study s") as mine_too:
+        assert mine
+        assert mine_too
+
+
+# --- what is under way ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "pending"),
+    [
+        ("nothing", True),
+        ("delivered", False),
+        ("failed", False),
+        ("discarded", False),
+        ("retry_later", False),
+        ("a person's retry", False),
+    ],
+)
+def test_a_notification_is_pending_only_as_it_was_read(
+    database: Database, clock: FrozenClock, meanwhile: str, pending: bool
+) -> None:
+    decide(database, new())
+    (read,) = database.due_notifications()
+    clock.now += 1
+    match meanwhile:
+        case "delivered":
+            database.delivered(read)
+        case "failed":
+            database.failed(read, "no")
+        case "discarded":
+            database.discarded(read, "no news")
+        case "retry_later":
+            database.retry_later(read, 1, "later")
+        case "a person's retry":
+            database.retry(read, "alice")
+        case _:
+            pass
+    assert database.is_pending(read) is pending
+    (now,) = database.list_notifications()
+    assert database.is_pending(now) is (now.state is PENDING)
+
+
+def test_what_was_settled_keeps_no_personal_data_and_what_failed_can_be_sent_again(
+    database: Database,
+) -> None:
+    update = '{"patientName": "Jones"}'
+    decide(database, *(new(step, update=update) for step in ("14", "15", "16")))
+    first, second, third = database.list_notifications()
+    database.delivered(first)
+    database.discarded(second, "no news")
+    database.failed(third, "HTTP 409")
+    assert [n.update for n in database.list_notifications()] == ["", "", update]
+
+
+def test_a_study_is_due_only_until_it_is_decided(database: Database) -> None:
+    database.note_study("s")
+    (due,) = database.due_studies()
+    assert database.is_due(due)
+    decide(database)
+    assert not database.is_due(due)
+    assert database.outcome_counts() == {"linked": 1}
+
+
+# --- in progress ---------------------------------------------------------------------------
+
+
+def begun(step: str = "14", study: str = "s") -> NewNotification:
+    """A step's first images are here."""
+    return new(step, study, kind=Kind.IN_PROGRESS, update="")
+
+
+def arrive(database: Database, *found: NewNotification, study: str = "s") -> int:
+    """The first images of a study come, and it is decided."""
+    database.take_changes(1, [StudyChange(study, stable=False)])
+    (due,) = [due for due in database.due_studies() if due.study == study]
+    assert due.arriving
+    return database.decide_study(due, "linked", "", found)
+
+
+def kinds(database: Database) -> list[tuple[Kind, NotificationState]]:
+    """Every notification's kind and state."""
+    return [(kind, n.state) for kind in Kind for n in database.list_notifications(kind=kind)]
+
+
+def test_first_images_are_looked_at_once_and_the_stable_study_again(database: Database) -> None:
+    assert arrive(database, begun()) == 1
+    assert database.due_studies() == []
+    assert database.outcome_counts() == {}, "nothing is decided yet"
+    assert decide(database, new()) == 1
+    assert kinds(database) == [(Kind.COMPLETED, PENDING), (Kind.IN_PROGRESS, DISCARDED)]
+    assert arrive(database, begun()) == 0
+    assert database.notification_counts()[PENDING] == 1, "counted are the completed ones"
+
+
+@pytest.mark.parametrize(("settled", "state"), [(True, DELIVERED), (False, DISCARDED)])
+def test_where_nobody_takes_in_progress_what_waits_is_discarded(
+    database: Database, settled: bool, state: NotificationState
+) -> None:
+    arrive(database, begun())
+    decide(database, new("15", "t"), study="t")
+    if settled:
+        database.delivered(database.list_notifications(kind=Kind.IN_PROGRESS)[0])
+    database.discard_in_progress("there is no such route")
+    assert kinds(database) == [(Kind.COMPLETED, PENDING), (Kind.IN_PROGRESS, state)]
+
+
+def test_a_held_decision_stays_while_more_images_come(database: Database) -> None:
+    decide(database, held())
+    arrive(database)
+    assert states(database) == [("", HELD)]
+
+
+# --- Orthanc's changes ---------------------------------------------------------------------
+
+
+def test_changes_and_where_they_were_read_to_are_one_transaction(
+    path: Path, database: Database
+) -> None:
+    assert database.change_cursor() is None
+    database.take_changes(7)
+    full = "when exists (select 1 from studies) begin select raise(abort, 'disk full'); end"
+    by_hand(path, f"create trigger full before insert on studies {full}")
+    with pytest.raises(StoreError, match="disk full"):
+        database.take_changes(9, [StudyChange("s", True), StudyChange("t", True)])
+    assert (database.change_cursor(), database.due_studies()) == (7, [])
+    by_hand(path, "drop trigger full")
+    assert database.take_changes(9, [StudyChange("s", True), StudyChange("t", True)]) == 2
+    assert (database.change_cursor(), len(database.due_studies())) == (9, 2)
+
+
+def test_a_study_arrives_until_it_is_stable_or_gone(database: Database, clock: FrozenClock) -> None:
+    for study in ("stable", "noted", "gone", "old"):
+        database.take_changes(1, [StudyChange(study, stable=False)])
+    clock.now += 5
+    database.still_arriving("old", "20250703T120000")
+    database.take_changes(2, [StudyChange("stable", stable=True)])
+    database.note_study("noted")
+    database.arrived("gone", exists=False)
+    (arriving,) = database.arriving_studies()
+    assert (arriving.study, arriving.last_update) == ("old", "20250703T120000")
+    assert arriving.last_update_seen == 1005
+    database.arrived("old", exists=True)
+    assert database.arriving_studies() == []
+    assert {due.study for due in database.due_studies()} == {"stable", "noted", "old"}
+
+
+# --- a person's decisions ------------------------------------------------------------------
+
+
+def test_a_persons_report_names_the_study_it_is_of(database: Database) -> None:
+    # Two studies of one UID: Orthanc tells studies apart by the patient too.
+    decide(database, new(study="s"))
+    database.failed(database.list_notifications()[0], "HTTP 409")
+    reported = database.report(
+        new(study="t", study_instance_uid="1.s", evidence="person", requested_procedure_id="8"),
+        "alice",
+    )
+    assert (reported.study, reported.requested_procedure_id) == ("t", "8")
+    assert (reported.state, reported.evidence, reported.attempts) == (PENDING, "person", 1)
+    assert [n.id for n in database.list_notifications()] == [reported.id]
+
+
+def test_a_decision_and_what_it_changes_are_one_transaction(path: Path, database: Database) -> None:
+    decide(database, new())
+    (told,) = database.list_notifications()
+    by_hand(
+        path,
+        "create trigger full before insert on decisions begin select raise(abort, 'full'); end",
+    )
+    for act in (database.retry, database.discard):
+        with pytest.raises(StoreError, match="full"):
+            act(told, "alice")
+    with pytest.raises(StoreError, match="full"):
+        database.report(new("15"), "alice")
+    assert database.list_notifications() == [told]
+    assert database.decisions(told) == []

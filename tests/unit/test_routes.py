@@ -1,5 +1,6 @@
 """The REST routes as plain functions: what is answered, and what is refused."""
 
+import base64
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,17 +13,24 @@ import pytest
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
 from orthanc_openmrs.errors import OpenMRSError, StoreError
-from orthanc_openmrs.model import NotificationState, Rejected, RequestList, StepStatus
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer
+from orthanc_openmrs.model import (
+    NewNotification,
+    NotificationState,
+    Rejected,
+    RequestList,
+    StepStatus,
+)
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
 from orthanc_openmrs.rest.router import Route, Router
-from orthanc_openmrs.rest.routes import LARGEST_PAGE, Routes, moment
+from orthanc_openmrs.rest.routes import LARGEST_BODY, LARGEST_PAGE, Routes, moment
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.attributes import KNOWN
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
-from tests.unit.builders import ALICE, BOB, TODAY, FrozenClock, request, step
+from tests.unit.builders import ALICE, BOB, TODAY, FrozenClock, request, step, study
 
+PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
 START_DATE = "ScheduledProcedureStepStartDate"
 NOON = datetime(2025, 7, 3, 12, 0).timestamp()
 LISTED = RequestList(
@@ -50,10 +58,11 @@ class Application:
         )
         if found is not None:
             self.worklist.replace(Snapshot.build(found, read_at=NOON, day=TODAY))
-        database = Database("sqlite://", clock=self.clock)
+        self.studies = {"s": study(study="s", study_instance_uid="1.2.3")}
+        self.database = Database("sqlite://", clock=self.clock)
         desk = Desk(
-            records=database,
-            read_study=lambda study: None,
+            records=self.database,
+            read_study=self.studies.get,
             snapshot=lambda: self.worklist.snapshot,
             lists=self,
             list_timeout=1,
@@ -68,7 +77,7 @@ class Application:
                 generation=lambda: "v2",
                 read_now=lambda: self.read_now(1),
                 desk=desk,
-                look_up_study=lambda name: None,
+                look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get,
                 notification_counts=self.counts,
             ).table()
         )
@@ -88,6 +97,31 @@ class Application:
     def ask(self, path: str, method: str = "GET", **query: str) -> Response:
         """The answer to a request."""
         return self.router.respond(Request(method, f"/openmrs{path}", query))
+
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
+        """The answer to a request that changes something."""
+        named = {key.replace("_", "-"): text for key, text in headers.items()}
+        return self.router.respond(Request(method, f"/openmrs{path}", {}, named, body))
+
+    def tells(self, *states: NotificationState) -> None:
+        """Notifications 1, 2, … of studies t1, t2, … in these states."""
+        for at, state in enumerate(states, 1):
+            self.database.note_study(f"t{at}")
+            (due,) = self.database.due_studies()
+            row = NewNotification(
+                f"t{at}",
+                f"1.{at}",
+                HELD if state is HELD else PENDING,
+                requested_procedure_id="7",
+                scheduled_procedure_step_id=str(at),
+                update="{}",
+            )
+            self.database.decide_study(due, "linked", "", [row])
+            made = self.database.list_notifications()[-1]
+            if state is FAILED:
+                self.database.failed(made, "HTTP 409: another patient")
+            elif state is DELIVERED:
+                self.database.delivered(made)
 
     def get(self, path: str, **query: str) -> Any:
         """The document of an answer that must be there."""
@@ -336,3 +370,157 @@ def test_the_list_is_read_when_somebody_asks(app: Application) -> None:
 )
 def test_a_moment_is_told_in_orthancs_form_and_utc(seconds: float, text: str | None) -> None:
     assert moment(seconds) == text
+
+
+# --- notifications and a person's decisions ------------------------------------------------
+
+
+def test_a_notification_is_shown_with_its_times_and_decisions(app: Application) -> None:
+    app.tells(PENDING, DELIVERED, FAILED)
+    token = base64.b64encode("zoë:secret".encode()).decode()
+    app.send("POST", "/notifications/3/retry", authorization=f"Basic {token}")
+    pending, delivered, retried = app.get("/notifications")
+    assert pending == {
+        "ID": 1,
+        "State": "pending",
+        "Kind": "completed",
+        "Study": "t1",
+        "StudyInstanceUID": "1.1",
+        "RequestedProcedureID": "7",
+        "ScheduledProcedureStepID": "1",
+        "Evidence": "",
+        "Reason": "",
+        "Attempts": 0,
+        "NextAttempt": moment(NOON),
+        "LastError": "",
+        "Created": moment(NOON),
+        "Delivered": None,
+    }
+    assert (delivered["Delivered"], delivered["NextAttempt"]) == (moment(NOON), None)
+    assert (retried["State"], retried["LastError"]) == ("pending", "HTTP 409: another patient")
+    decided = app.get("/notifications/3")["Decisions"]
+    assert decided == [{"At": moment(NOON), "User": "zoë", "Action": "retry"}]
+    assert app.get("/notifications/1")["Decisions"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ({}, [1, 2, 3, 4]),
+        ({"state": "held"}, [2]),
+        ({"state": "discarded"}, []),
+        ({"limit": "2"}, [1, 2]),
+        ({"limit": "2", "since": "2"}, [2, 3]),
+        ({"since": "5"}, []),
+        ({"kind": "completed", "state": "failed"}, [3]),
+        ({"kind": "in progress"}, []),
+    ],
+)
+def test_notifications_are_listed(app: Application, query: dict[str, str], ids: list[int]) -> None:
+    app.tells(PENDING, HELD, FAILED, DELIVERED)
+    assert [one["ID"] for one in app.get("/notifications", **query)] == ids
+
+
+REPORT = b'{"ScheduledProcedureStepID": "1"}'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("POST", "/notifications/1/retry", b"", 200, "pending"),
+        ("POST", "/notifications/2/retry", b"", 409, "nothing to retry"),
+        ("POST", "/notifications/3/retry", b"", 404, "no notification 3"),
+        ("POST", "/notifications/x/retry", b"", 404, "no such notification"),
+        ("POST", "/notifications/-1/retry", b"", 404, "no such notification"),
+        ("POST", "/notifications/٣/retry", b"", 404, "no such notification"),
+        ("POST", f"/notifications/{'9' * 5000}/retry", b"", 404, "no such notification"),
+        ("DELETE", "/notifications/1", b"", 200, "discarded"),
+        ("DELETE", "/notifications/2", b"", 409, "delivered already"),
+        ("DELETE", "/notifications/3", b"", 404, "no notification 3"),
+        ("POST", "/studies/s/report", REPORT, 200, "person"),
+        ("POST", "/studies/1.2.3/report", REPORT, 200, "person"),
+        ("POST", "/studies/s/report", REPORT.replace(b"1", b"99"), 404, "no step 99"),
+        ("POST", "/studies/s/report", REPORT.replace(b"1", b"4"), 409, "completed"),
+        ("POST", "/studies/nobody/report", REPORT, 404, "no study nobody"),
+        ("POST", "/studies/gone/report", REPORT, 404, "no study gone"),
+        ("POST", "/studies/s/report", b"", 400, "no JSON"),
+        ("POST", "/studies/s/report", b"[" * 50_000, 400, "no JSON"),
+        ("POST", "/studies/s/report", b"\xff", 400, "no JSON"),
+        ("POST", "/studies/s/report", b"[]", 400, "object"),
+        ("POST", "/studies/s/report", b"{}", 400, "ScheduledProcedureStepID"),
+        ("POST", "/studies/s/report", b'{"ScheduledProcedureStepID": 1}', 400, "must be"),
+        ("POST", "/studies/s/report", b'{"ScheduledProcedureStepID": ""}', 400, "must be"),
+        ("POST", "/studies/s/report", REPORT[:-1] + b', "Force": true}', 400, "must be"),
+        ("POST", "/studies/s/report", b" " * LARGEST_BODY + REPORT, 413, "longer"),
+    ],
+)
+def test_what_a_person_decides_is_done_or_refused(
+    app: Application, method: str, path: str, body: bytes, status: int, words: str
+) -> None:
+    app.tells(FAILED, DELIVERED)
+    response = app.send(method, path, body)
+    assert response.status == status, response.body
+    assert words in response.body.decode()
+    if status != 200:
+        assert json.loads(response.body)["HttpStatus"] == status
+        assert [n.state for n in app.database.list_notifications()] == [FAILED, DELIVERED]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [({"state": "lost"}, 400), ({"kind": "x"}, 400), ({"limit": "0"}, 400), ({"x": "1"}, 400)],
+)
+def test_a_list_of_notifications_refuses_what_it_doesnt_know(
+    app: Application, query: dict[str, str], status: int
+) -> None:
+    assert app.ask("/notifications", **query).status == status
+
+
+def test_a_report_that_needs_openmrs_says_to_come_back(app: Application) -> None:
+    app.away = OpenMRSError("unreachable", "connection failed")
+    response = app.send("POST", "/studies/s/report", REPORT.replace(b"1", b"99"))
+    assert response.status == 503
+    assert response.headers["Retry-After"]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "refused"),
+    [
+        ("POST", {}, False),
+        ("POST", {"sec_fetch_site": "same-origin", "origin": "http://evil"}, False),
+        ("POST", {"sec_fetch_site": "none"}, False),
+        ("POST", {"sec_fetch_site": "cross-site"}, True),
+        ("POST", {"sec_fetch_site": "same-site"}, True),
+        ("POST", {"origin": "http://orthanc:8042", "host": "orthanc:8042"}, False),
+        ("POST", {"origin": "http://evil", "host": "orthanc:8042"}, True),
+        ("POST", {"origin": "null", "host": "orthanc:8042"}, True),
+        (
+            "POST",
+            {"origin": "https://pacs", "host": "orthanc:8042", "x_forwarded_host": "pacs"},
+            False,
+        ),
+        ("GET", {"sec_fetch_site": "cross-site", "origin": "http://evil"}, False),
+    ],
+)
+def test_a_change_that_a_browser_brings_from_another_site_is_refused(
+    app: Application, method: str, headers: dict[str, str], refused: bool
+) -> None:
+    path = "/worklist/refresh" if method == "POST" else "/status"
+    assert app.send(method, path, b"", **headers).status == (403 if refused else 200)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "user"),
+    [
+        ("", ""),
+        ("Basic " + base64.b64encode("zoë:a:b".encode()).decode(), "zoë"),
+        ("basic " + base64.b64encode(b"bob:").decode(), "bob"),
+        ("Basic " + base64.b64encode(b"\xff:x").decode(), "\ufffd"),
+        ("Basic " + base64.b64encode(b"u" * 500 + b":x").decode(), "u" * 100),
+        ("Basic !", ""),
+        ("Basic ចាន់", ""),
+        ("Bearer abc", ""),
+    ],
+)
+def test_who_decides_is_orthancs_user(authorization: str, user: str) -> None:
+    assert user_of(Request("POST", "/", headers={"authorization": authorization})) == user

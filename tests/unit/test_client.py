@@ -1,0 +1,530 @@
+"""HTTP to OpenMRS, against real servers on localhost that are slow, hostile or strange."""
+
+import base64
+import gzip
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.openmrs.client import MAX_VERDICT, PROBLEMS, OpenMRSClient
+from orthanc_openmrs.openmrs.documents import StatusUpdate
+from tests.unit.builders import within
+from tests.unit.doubles import Play, Server, answer, serving
+
+SECRET = "pass:wörd-ចាន់"
+UPDATE = StatusUpdate(
+    {"studyInstanceUID": "1.2.3", "performedProcedureStepID": "14"},
+    {"studyInfo": {"accessionNumber": "A 1", "studyDescription": None}, "seriesList": ["ចាន់"]},
+)
+
+
+def client_of(server: Server, **changes: Any) -> OpenMRSClient:
+    """A client of a server."""
+    fields: dict[str, Any] = {
+        "worklist_url": f"{server.url}/ws/rest/v1/worklist/requests",
+        "update_url": f"{server.url}/ws/rest/v1/worklist/updaterequeststatus",
+        "rest_url": f"{server.url}/ws/rest/v1",
+        "username": "zoë",
+        "password": SECRET,
+        "timeout": 5,
+        "update_timeout": 5,
+    }
+    return OpenMRSClient(**(fields | changes))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that answers with an empty list."""
+    with serving() as found:
+        yield found
+
+
+def refused(ask: Callable[[], object], seconds: float = 4) -> OpenMRSError:
+    """The error that a request ends with, in time and without a secret in it."""
+    with within(seconds, "the exchange ends"), pytest.raises(OpenMRSError) as caught:
+        ask()
+    assert caught.value.kind in PROBLEMS
+    texts = f"{caught.value}{caught.value.__cause__}{caught.value.args}"
+    token = base64.b64encode(f"zoë:{SECRET}".encode()).decode()
+    assert not any(secret in texts for secret in (SECRET, "wörd", token))
+    assert len(str(caught.value).splitlines()) == 1
+    return caught.value
+
+
+# --- what is asked -------------------------------------------------------------------------
+
+
+def test_the_list_is_asked_for_with_the_configured_url_and_account(server: Server) -> None:
+    client = client_of(server, worklist_url=f"{server.url}/list?v=full")
+    server.play = lambda handler: answer(handler, b'[{"PatientName": "\xe1\x9e\x85"}]')
+    assert client.get_list() == b'[{"PatientName": "\xe1\x9e\x85"}]'
+    (asked,) = server.asked
+    assert (asked.method, asked.path, asked.query) == ("GET", "/list", {"v": ["full"]})
+    scheme, token = asked.headers["authorization"].split()
+    assert (scheme, base64.b64decode(token).decode()) == ("Basic", f"zoë:{SECRET}")
+    assert asked.headers["accept"] == "application/json"
+    assert asked.headers["user-agent"].startswith("orthanc-openmrs/")
+    assert "cookie" not in asked.headers
+
+
+def test_without_a_name_no_account_is_sent(server: Server) -> None:
+    client_of(server, username="", password="").get_list()
+    assert "authorization" not in server.asked[0].headers
+
+
+def test_nothing_of_the_environment_is_used(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login mallory password stolen\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for key in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(key, "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    assert client_of(server, username="").get_list() == b"[]"
+    assert "authorization" not in server.asked[0].headers
+
+
+def test_a_status_update_is_one_post_with_query_and_body(server: Server) -> None:
+    server.play = lambda handler: answer(handler, b'{"score": 1}')
+    told = client_of(server).post_update(UPDATE)
+    assert (told.status, told.body) == (200, b'{"score": 1}')
+    (asked,) = server.asked
+    assert (asked.method, asked.path) == ("POST", "/ws/rest/v1/worklist/updaterequeststatus")
+    assert asked.query == {key: [value] for key, value in UPDATE.parameters.items()}
+    assert asked.headers["content-type"] == "application/json"
+    assert json.loads(asked.body) == UPDATE.body
+
+
+@pytest.mark.parametrize(
+    ("update_url", "known"),
+    [
+        ("/ws/rest/v1/worklist/updaterequeststatus", True),
+        ("/ws/rest/v1/imaging/updatestatus", False),
+        ("/ws/rest/v1/worklist/updaterequeststatus?x=1", False),
+    ],
+)
+def test_the_status_of_a_step_is_posted_beside_the_configured_url(
+    server: Server, update_url: str, known: bool
+) -> None:
+    client = client_of(server, update_url=server.url + update_url)
+    assert client.has_step_status is known
+    if known:
+        assert client.post_step_status("14", "in progress").status == 200
+        (asked,) = server.asked
+        assert asked.path == "/ws/rest/v1/worklist/updateprocedurestepstatus"
+        assert asked.query == {"stepId": ["14"], "status": ["in progress"]}
+
+
+@pytest.mark.parametrize(
+    ("uuid", "path"), [("abc-1", "/patient/abc-1"), ("../a?b", "/patient/..%2Fa%3Fb")]
+)
+def test_a_patient_is_asked_for_by_uuid(server: Server, uuid: str, path: str) -> None:
+    assert client_of(server).get_patient(uuid) == b"[]"
+    assert server.asked[0].path.endswith(path)
+    assert server.asked[0].query == {"v": ["full"]}
+    server.play = lambda handler: answer(handler, b"", 404)
+    assert client_of(server).get_patient(uuid) is None
+    assert refused(lambda: client_of(server, rest_url="").get_patient(uuid)).kind == "not-found"
+
+
+# --- what is answered ----------------------------------------------------------------------
+
+KINDS = [
+    (401, "credentials"),
+    (301, "credentials"),
+    (302, "credentials"),
+    (307, "credentials"),
+    (403, "privilege"),
+    (404, "not-found"),
+    (400, "server-error"),
+    (500, "server-error"),
+    (503, "server-error"),
+    (204, "server-error"),
+]
+
+
+@pytest.mark.parametrize(("status", "kind"), KINDS)
+def test_each_status_of_the_list_is_a_kind_of_problem(
+    server: Server, status: int, kind: str
+) -> None:
+    server.play = lambda handler: answer(handler, b"" if status == 204 else b"[]", status)
+    found = refused(client_of(server).get_list)
+    assert (found.kind, str(found)) == (kind, f"HTTP {status}")
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 404, 409, 500])
+def test_each_status_of_an_update_is_an_answer(server: Server, status: int) -> None:
+    server.play = lambda handler: answer(handler, b"why", status, Location="/elsewhere")
+    told = client_of(server).post_update(UPDATE)
+    assert (told.status, told.body) == (status, b"why")
+    assert len(server.asked) == 1, "no redirect is followed, nothing is sent twice"
+
+
+def test_no_redirect_is_followed_and_no_account_goes_elsewhere(server: Server) -> None:
+    with serving() as elsewhere:
+        server.play = lambda handler: answer(handler, b"", 302, Location=elsewhere.url)
+        assert refused(client_of(server).get_list).kind == "credentials"
+        assert elsewhere.asked == []
+    assert len(server.asked) == 1
+
+
+def test_no_cookie_is_kept(server: Server) -> None:
+    cookie = "JSESSIONID=1; Path=/"
+    server.play = lambda handler: answer(handler, Set_Cookie=cookie)
+    client = client_of(server)
+    for _ in range(3):
+        client.get_list()
+    client.post_update(UPDATE)
+    assert all("cookie" not in asked.headers for asked in server.asked)
+    assert all("authorization" in asked.headers for asked in server.asked)
+
+
+# --- time ----------------------------------------------------------------------------------
+
+
+def silent(server: Server, handler: BaseHTTPRequestHandler) -> None:
+    """Nothing comes."""
+    server.over.wait(20)
+
+
+def drip(server: Server, handler: BaseHTTPRequestHandler) -> None:
+    """A byte now and then."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000000")
+    handler.end_headers()
+    while not server.over.wait(0.05):
+        handler.wfile.write(b" ")
+
+
+def drip_of_chunks(server: Server, handler: BaseHTTPRequestHandler) -> None:
+    """The same in chunks."""
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    while not server.over.wait(0.05):
+        handler.wfile.write(b"1\r\n \r\n")
+
+
+def drip_of_gzip(server: Server, handler: BaseHTTPRequestHandler) -> None:
+    """The same of what decompresses to nothing."""
+    handler.send_response(200)
+    handler.send_header("Content-Encoding", "gzip")
+    handler.end_headers()
+    while not server.over.wait(0.05):
+        handler.wfile.write(gzip.compress(b"")[:1])
+
+
+def drip_of_headers(server: Server, handler: BaseHTTPRequestHandler) -> None:
+    """A header that doesn't end."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Header: ")
+    while not server.over.wait(0.05):
+        handler.wfile.write(b"x")
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        silent,
+        drip,
+        drip_of_chunks,
+        drip_of_gzip,
+        pytest.param(
+            drip_of_headers,
+            marks=pytest.mark.xfail(
+                strict=True, reason="the time limit counts from byte to byte before the body"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["get_list", "post_update"])
+def test_an_answer_that_doesnt_end_in_time_is_a_timeout(
+    server: Server, play: Callable[[Server, BaseHTTPRequestHandler], None], method: str
+) -> None:
+    server.play = lambda handler: play(server, handler)
+    client = client_of(server, timeout=0.3, update_timeout=0.3)
+    ask = client.get_list if method == "get_list" else lambda: client.post_update(UPDATE)
+    found = refused(ask, 1.5)
+    assert found.kind == "timeout" or (found.kind == "unreachable" and play is drip_of_gzip)
+
+
+def test_an_update_has_more_time_than_the_list(server: Server) -> None:
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        server.over.wait(0.5)
+        answer(handler)
+
+    server.play = slow
+    client = client_of(server, timeout=0.2, update_timeout=5)
+    assert refused(client.get_list).kind == "timeout"
+    assert client.post_update(UPDATE).status == 200
+
+
+# --- size ----------------------------------------------------------------------------------
+
+MIB = 1024 * 1024
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    """As much as is taken."""
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    while True:
+        handler.wfile.write(chunk)
+
+
+def endless_redirect(handler: BaseHTTPRequestHandler) -> None:
+    """As much as is taken of the text of a redirect, which nobody shows."""
+    handler.send_response(302)
+    handler.send_header("Location", "/login")
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
+
+
+def bomb(handler: BaseHTTPRequestHandler) -> None:
+    """A quarter of a MiB that becomes 256."""
+    answer(handler, BOMB, Content_Encoding="gzip")
+
+
+BOMB = gzip.compress(b" " * (256 * MIB), 9)
+
+
+def double_bomb(handler: BaseHTTPRequestHandler) -> None:
+    """The same, compressed twice."""
+    answer(handler, gzip.compress(BOMB), Content_Encoding="gzip, gzip")
+
+
+@pytest.mark.parametrize("play", [endless, endless_redirect, bomb, double_bomb])
+@pytest.mark.parametrize("method", ["get_list", "get_patient", "post_update"])
+def test_an_answer_that_is_too_long_is_refused_while_it_comes(
+    server: Server, play: Play, method: str
+) -> None:
+    server.play = play
+    client = client_of(server, max_response_size=MIB)
+    ask: dict[str, Callable[[], object]] = {
+        "get_list": client.get_list,
+        "get_patient": lambda: client.get_patient("p"),
+        "post_update": lambda: client.post_update(UPDATE),
+    }
+    tracemalloc.start()
+    try:
+        kinds = ("too-big", "credentials") if play is endless_redirect else ("too-big",)
+        assert refused(ask[method]).kind in kinds
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * MIB
+
+
+@pytest.mark.parametrize(("size", "fits"), [(MIB, True), (MIB + 1, False)])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_limit_is_of_what_is_read_not_of_what_is_sent(
+    server: Server, size: int, fits: bool, compressed: bool
+) -> None:
+    body = b" " * size
+    if compressed:
+        server.play = lambda handler: answer(handler, gzip.compress(body), Content_Encoding="gzip")
+    else:
+        server.play = lambda handler: answer(handler, body)
+    client = client_of(server, max_response_size=MIB)
+    if fits:
+        assert client.get_list() == body
+    else:
+        assert refused(client.get_list).kind == "too-big"
+    assert MAX_VERDICT < MIB
+
+
+def truncated(handler: BaseHTTPRequestHandler) -> None:
+    """Less than was announced."""
+    handler.close_connection = True
+    answer(handler, b"[1, 2", Content_Length="1000")
+
+
+def truncated_chunks(handler: BaseHTTPRequestHandler) -> None:
+    """No last chunk."""
+    handler.close_connection = True
+    answer(handler, b"5\r\n[1, 2\r\n", Content_Length="", Transfer_Encoding="chunked")
+
+
+def truncated_gzip(handler: BaseHTTPRequestHandler) -> None:
+    """Less of a compressed text than was announced: what came may be a list by itself."""
+    handler.close_connection = True
+    body = gzip.compress(b"[1, 2, 3]")
+    answer(handler, body[:-8], Content_Encoding="gzip", Content_Length=str(len(body)))
+
+
+def no_gzip(handler: BaseHTTPRequestHandler) -> None:
+    """What isn't compressed, said to be."""
+    answer(handler, b"[1, 2, 3]", Content_Encoding="gzip")
+
+
+def no_http(handler: BaseHTTPRequestHandler) -> None:
+    """Another protocol."""
+    handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+    handler.close_connection = True
+
+
+def nothing(handler: BaseHTTPRequestHandler) -> None:
+    """An end without a word."""
+    handler.close_connection = True
+
+
+def many_headers(handler: BaseHTTPRequestHandler) -> None:
+    """More headers than anybody reads."""
+    handler.send_response(200)
+    for at in range(500):
+        handler.send_header(f"X-{at}", "x")
+    handler.end_headers()
+
+
+@pytest.mark.parametrize(
+    "play", [truncated, truncated_chunks, truncated_gzip, no_gzip, no_http, nothing, many_headers]
+)
+def test_what_breaks_off_or_is_no_answer_is_no_list(server: Server, play: Play) -> None:
+    server.play = play
+    client = client_of(server)
+    assert refused(client.get_list).kind == "unreachable"
+    assert refused(lambda: client.post_update(UPDATE)).kind == "unreachable"
+    server.play = answer
+    assert client.get_list() == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:1", "refused"),
+        ("http://name.invalid", "unknown"),
+        (f"http://{'x' * 70}.invalid", ""),
+    ],
+)
+def test_who_isnt_there_is_unreachable(server: Server, url: str, words: str) -> None:
+    found = refused(client_of(server, worklist_url=url).get_list)
+    assert found.kind == "unreachable"
+    assert words in str(found)
+
+
+def test_after_the_end_no_exchange_starts(server: Server) -> None:
+    client = client_of(server)
+    client.close()
+    assert refused(client.get_list).kind == "unreachable"
+    assert refused(lambda: client.post_update(UPDATE)).kind == "unreachable"
+    assert server.asked == []
+
+
+def test_each_thread_has_its_own_exchange(server: Server) -> None:
+    client, together = client_of(server), threading.Barrier(4, timeout=10)
+
+    def play(handler: BaseHTTPRequestHandler) -> None:
+        together.wait()
+        answer(handler)
+
+    server.play = play
+    found: list[bytes] = []
+    threads = [threading.Thread(target=lambda: found.append(client.get_list())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [b"[]"] * 4
+
+
+# --- TLS -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that localhost signed itself, with its key."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    try:
+        subprocess.run(
+            [*make.split(), *names, "-keyout", path, "-out", path.with_suffix(".crt")],
+            check=True,
+            capture_output=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("openssl can't make a certificate here")
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
+def tls_of(certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> ssl.SSLContext:
+    """A server's TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.minimum_version = version
+    return context
+
+
+@pytest.mark.parametrize(
+    ("verify", "words"),
+    [("system", "certificate refused"), ("ours", ""), ("no", "")],
+)
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_a_certificate_is_accepted_only_where_it_is_trusted(
+    certificate: Path, verify: str, words: str
+) -> None:
+    trust: dict[str, bool | str] = {
+        "system": True,
+        "ours": str(certificate.with_suffix(".crt")),
+        "no": False,
+    }
+    with serving(tls_of(certificate)) as server:
+        client = client_of(server, verify=trust[verify])
+        if words:
+            found = refused(client.get_list)
+            assert found.kind == "tls"
+            assert words in str(found)
+            assert server.asked == []
+        else:
+            assert client.get_list() == b"[]"
+
+
+def test_a_certificate_of_another_name_is_refused(certificate: Path) -> None:
+    with serving(tls_of(certificate)) as server:
+        trust = str(certificate.with_suffix(".crt"))
+        url = server.url.replace("localhost", "127.0.0.1")
+        found = refused(client_of(server, worklist_url=url, verify=trust).get_list)
+        assert found.kind == "tls"
+
+
+def test_http_where_tls_is_spoken_and_the_other_way_round_is_told(
+    server: Server, certificate: Path
+) -> None:
+    url = server.url.replace("http:", "https:")
+    assert refused(client_of(server, worklist_url=url).get_list).kind in ("tls", "unreachable")
+    with serving(tls_of(certificate)) as secure:
+        url = secure.url.replace("https:", "http:")
+        assert refused(client_of(secure, worklist_url=url).get_list).kind == "unreachable"
+
+
+def test_a_client_shows_its_certificate(certificate: Path) -> None:
+    tls = tls_of(certificate)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    trust = str(certificate.with_suffix(".crt"))
+    tls.load_verify_locations(trust)
+    with serving(tls) as server:
+        shown = client_of(server, verify=trust, client_certificate=(trust, str(certificate)))
+        assert shown.get_list() == b"[]"
+        assert refused(client_of(server, verify=trust).get_list).kind in ("tls", "unreachable")
+
+
+def test_a_port_that_takes_but_never_speaks_tls_is_a_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as dumb:
+        url = f"https://127.0.0.1:{dumb.getsockname()[1]}/"
+        client = OpenMRSClient(worklist_url=url, update_url=url, timeout=0.3)
+        assert refused(client.get_list).kind == "timeout"

@@ -1,0 +1,309 @@
+"""What a person may decide about a notification, in which state, and what is kept of it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orthanc_openmrs.completion.desk import Desk
+from orthanc_openmrs.completion.linking import Policy
+from orthanc_openmrs.completion.reporter import Reporter
+from orthanc_openmrs.config import EVIDENCE
+from orthanc_openmrs.errors import Conflict, NotFound, OpenMRSError
+from orthanc_openmrs.model import (
+    Kind,
+    NewNotification,
+    Notification,
+    NotificationState,
+    StepStatus,
+    StudySummary,
+)
+from orthanc_openmrs.openmrs.documents import StatusUpdate
+from orthanc_openmrs.store.database import Database, StudyChange
+from orthanc_openmrs.worklist.snapshot import Snapshot
+from tests.unit.builders import ALICE, BOB, FrozenClock, request, series, step, study
+from tests.unit.doubles import ImagingModule
+
+PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
+SEVEN = request("7", step("14"), step("15", modality="MR"))
+EIGHT = request("8", step("21", status=StepStatus.COMPLETED))
+NINE = request("9", step("31", status=StepStatus.REJECTED))
+TEN = request("10", step("41", status=StepStatus.IN_PROGRESS), patient_id=BOB)
+
+
+class Office:
+    """A desk over a database, an OpenMRS and Orthanc's studies."""
+
+    def __init__(self) -> None:
+        self.clock = FrozenClock(1000.0)
+        self.openmrs = ImagingModule(SEVEN, EIGHT, NINE, TEN)
+        self.at_hand: Snapshot | None = self.openmrs.snapshot()
+        self.database = Database("sqlite://", clock=self.clock)
+        self.studies: dict[str, StudySummary] = {"s": study(study="s", study_instance_uid="1.s")}
+        self.decided = 0
+        self.desk = Desk(
+            records=self.database,
+            read_study=self.studies.get,
+            snapshot=lambda: self.at_hand,
+            lists=self.openmrs,
+            list_timeout=1,
+            keep_delivered=500,
+            on_decision=self.on_decision,
+            clock=self.clock,
+        )
+
+    def on_decision(self) -> None:
+        """The reporter is woken."""
+        self.decided += 1
+
+    def has(self, state: NotificationState, step: str = "14", study: str = "s") -> Notification:
+        """A notification in a state."""
+        self.database.note_study(study)
+        (due,) = [due for due in self.database.due_studies() if due.study == study]
+        row = NewNotification(
+            study,
+            f"1.{study}",
+            HELD if state is HELD else PENDING,
+            requested_procedure_id="" if state is HELD else "7",
+            scheduled_procedure_step_id="" if state is HELD else step,
+            evidence="StudyInstanceUID",
+            reason="why" if state is HELD else "",
+            update="{}",
+        )
+        self.database.decide_study(due, "linked", "", [row])
+        made = self.database.list_notifications()[-1]
+        match state:
+            case NotificationState.DELIVERED:
+                self.database.delivered(made)
+            case NotificationState.FAILED:
+                self.database.failed(made, "HTTP 409")
+            case NotificationState.DISCARDED:
+                self.database.discard(made, "bob")
+            case _:
+                pass
+        return self.desk.notification(made.id)[0]
+
+    def states(self) -> dict[str, NotificationState]:
+        """The state of each step's notification."""
+        return {n.scheduled_procedure_step_id: n.state for n in self.database.list_notifications()}
+
+
+@pytest.fixture
+def office() -> Office:
+    """Nothing is decided yet."""
+    return Office()
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "becomes"),
+    [
+        ("retry", PENDING, PENDING),
+        ("retry", FAILED, PENDING),
+        ("retry", HELD, HELD),  # until it was linked again
+        ("retry", DELIVERED, None),
+        ("retry", DISCARDED, None),
+        ("discard", PENDING, DISCARDED),
+        ("discard", FAILED, DISCARDED),
+        ("discard", HELD, DISCARDED),
+        ("discard", DELIVERED, None),
+        ("discard", DISCARDED, None),
+    ],
+)
+def test_what_may_be_decided_in_which_state(
+    office: Office, action: str, state: NotificationState, becomes: NotificationState | None
+) -> None:
+    before = office.has(state)
+    kept = len(office.desk.notification(before.id)[1])
+    office.clock.now += 50
+    decide = getattr(office.desk, action)
+    if becomes is None:
+        with pytest.raises(Conflict, match=f"notification {before.id} is {state}"):
+            decide(before.id, "alice")
+        assert office.desk.notification(before.id)[0] == before
+        assert (office.decided, len(office.desk.notification(before.id)[1])) == (0, kept)
+        return
+    after = decide(before.id, "alice")
+    assert (after.state, after.id) == (becomes, before.id)
+    assert office.decided == 1
+    (decision,) = office.desk.notification(before.id)[1]
+    assert (decision.at, decision.user, decision.action) == (1050, "alice", action)
+    assert decision.scheduled_procedure_step_id == before.scheduled_procedure_step_id
+
+
+def test_a_retry_is_at_once_however_long_the_pause(office: Office) -> None:
+    told = office.has(PENDING)
+    office.database.retry_later(told, 300, "HTTP 503")
+    assert office.database.due_notifications() == []
+    office.desk.retry(told.id, "alice")
+    (due,) = office.database.due_notifications()
+    assert (due.id, due.attempts, due.next_attempt) == (told.id, 1, 1000)
+
+
+def test_a_held_study_that_is_retried_is_linked_again(office: Office) -> None:
+    told = office.has(HELD)
+    assert office.database.due_studies() == []
+    office.desk.retry(told.id, "alice")
+    (due,) = office.database.due_studies()
+    office.studies["s"] = replace(office.studies["s"], accession_number="ACC-7")
+    reporter = Reporter(
+        outbox=office.database,
+        read_study=office.studies.get,
+        snapshot=lambda: office.at_hand,
+        lists=office.openmrs,
+        updates=office.openmrs,
+        policy=Policy(EVIDENCE),
+        report_in_progress=True,
+        clock=office.clock,
+    )
+    reporter._link_study(due)
+    assert office.states() == {"": DISCARDED, "14": PENDING}
+
+
+def test_every_decision_is_kept_in_order(office: Office) -> None:
+    told = office.has(FAILED)
+    for at, (action, user) in enumerate((("retry", "alice"), ("retry", ""), ("discard", "bob"))):
+        office.clock.now = 2000.0 + at
+        getattr(office.desk, action)(told.id, user)
+    found = [(one.at, one.user, one.action) for one in office.desk.notification(told.id)[1]]
+    assert found == [(2000, "alice", "retry"), (2001, "", "retry"), (2002, "bob", "discard")]
+
+
+@pytest.mark.parametrize("action", ["notification", "retry", "discard"])
+def test_what_doesnt_exist_is_not_found(office: Office, action: str) -> None:
+    arguments: tuple[Any, ...] = (1,) if action == "notification" else (1, "alice")
+    with pytest.raises(NotFound, match="1"):
+        getattr(office.desk, action)(*arguments)
+    assert office.decided == 0
+
+
+# --- report --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("study_id", "step_id", "problem", "words"),
+    [
+        ("s", "14", None, ""),
+        ("s", "41", None, ""),  # another patient's: a person may say so
+        ("nobody's", "14", NotFound, "nobody's"),
+        ("empty", "14", NotFound, "empty"),
+        ("s", "99", NotFound, "99"),
+        ("s", "21", Conflict, "completed"),
+        ("s", "31", Conflict, "rejected"),
+    ],
+)
+def test_what_a_person_may_report(
+    office: Office, study_id: str, step_id: str, problem: type[Exception] | None, words: str
+) -> None:
+    office.studies["empty"] = replace(study(study="empty"), series=())
+    if problem:
+        with pytest.raises(problem, match=words):
+            office.desk.report(study_id, step_id, "alice")
+        assert office.states() == {}
+        assert office.decided == 0
+        return
+    told = office.desk.report(study_id, step_id, "alice")
+    assert (told.state, told.evidence, told.study) == (PENDING, "person", "s")
+    assert told.scheduled_procedure_step_id == step_id
+    assert [n.id for n in office.database.due_notifications()] == [told.id]
+    assert office.decided == 1
+    (decision,) = office.desk.notification(told.id)[1]
+    assert (decision.at, decision.user, decision.action) == (1000, "alice", "report")
+    assert StatusUpdate.from_json(told.update).parameters == {
+        "studyInstanceUID": "1.s",
+        "performedProcedureStepID": step_id,
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "step", "after"),
+    [
+        (HELD, "14", {"": DISCARDED, "14": PENDING}),
+        (FAILED, "14", {"14": PENDING}),
+        (DISCARDED, "14", {"14": PENDING}),
+        (PENDING, "14", {"14": PENDING}),
+        (PENDING, "15", {"14": PENDING, "15": PENDING}),
+        (DELIVERED, "15", {"14": DELIVERED, "15": PENDING}),
+        (DELIVERED, "14", None),
+    ],
+)
+def test_a_report_takes_the_place_of_what_was_held_or_refused(
+    office: Office,
+    before: NotificationState,
+    step: str,
+    after: dict[str, NotificationState] | None,
+) -> None:
+    told = office.has(before)
+    if after is None:
+        with pytest.raises(Conflict, match="already"):
+            office.desk.report("s", step, "alice")
+        assert office.desk.notification(told.id)[0] == told
+        return
+    reported = office.desk.report("s", step, "alice")
+    assert office.states() == after
+    assert reported.evidence == "person"
+    assert StatusUpdate.from_json(reported.update).parameters["performedProcedureStepID"] == step
+
+
+def test_the_series_of_the_steps_modality_stands_for_it(office: Office) -> None:
+    office.studies["s"] = study(series("SR"), series("MR"), study="s", study_instance_uid="1.s")
+    for step_id, uid in (("15", "9.9.MR"), ("14", "9.9.SR")):
+        update = StatusUpdate.from_json(office.desk.report("s", step_id, "").update)
+        (entry,) = update.body["seriesList"]
+        assert entry["seriesInfo"]["seriesInstanceUID"] == uid
+        assert entry["instanceInfo"]["patientID"] == ALICE
+
+
+def test_a_step_that_the_list_at_hand_doesnt_know_is_asked_of_a_fresh_one(office: Office) -> None:
+    office.at_hand = None
+    assert office.desk.report("s", "14", "alice").state is PENDING
+    assert office.openmrs.reads == 1
+    office.openmrs.away = True
+    with pytest.raises(OpenMRSError):
+        office.desk.report("s", "15", "alice")
+    assert office.states() == {"14": PENDING}
+
+
+# --- the list ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "limit", "since", "steps"),
+    [
+        (None, 100, 0, ["14", "15", "16", ""]),
+        (None, 2, 0, ["14", "15"]),
+        (None, 2, 2, ["15", "16"]),
+        (FAILED, 100, 0, ["15"]),
+        (HELD, 100, 0, [""]),
+        (DISCARDED, 100, 0, []),
+    ],
+)
+def test_notifications_are_listed_by_id(
+    office: Office, state: NotificationState | None, limit: int, since: int, steps: list[str]
+) -> None:
+    office.has(DELIVERED, "14")
+    office.has(FAILED, "15")
+    office.has(PENDING, "16")
+    office.has(HELD, study="t")
+    found = office.desk.notifications(state, kind=Kind.COMPLETED, limit=limit, since=since)
+    assert [n.scheduled_procedure_step_id for n in found] == steps
+
+
+def test_what_was_delivered_long_ago_is_listed_no_more_and_in_progress_apart(
+    office: Office,
+) -> None:
+    office.has(DELIVERED, "14")
+    office.has(FAILED, "15")
+    office.database.take_changes(1, [StudyChange("t", stable=False)])
+    (due,) = office.database.due_studies()
+    row = NewNotification("t", "1.t", PENDING, Kind.IN_PROGRESS, "7", "16")
+    office.database.decide_study(due, "", "", [row])
+
+    def listed(kind: Kind) -> list[str]:
+        found = office.desk.notifications(None, kind=kind, limit=100, since=0)
+        return [n.scheduled_procedure_step_id for n in found]
+
+    office.clock.now += 500
+    assert listed(Kind.COMPLETED) == ["14", "15"]
+    office.clock.now += 1
+    assert listed(Kind.COMPLETED) == ["15"]
+    assert listed(Kind.IN_PROGRESS) == ["16"]

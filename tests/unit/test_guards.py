@@ -1,0 +1,273 @@
+"""What Orthanc's callbacks may raise, what they answer, and what reaches Orthanc's log."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from orthanc_openmrs.completion.study import read_study
+from orthanc_openmrs.errors import (
+    NotFound,
+    OpenMRSError,
+    PluginError,
+    StoreError,
+    WorklistUnavailable,
+)
+from orthanc_openmrs.host import guards, logs
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, error
+from orthanc_openmrs.rest.router import Route, Router
+from orthanc_openmrs.worklist.service import Answers
+from tests.unit.doubles import Find, OrthancException, OrthancModule, Output, Output4
+
+
+@pytest.fixture
+def orthanc() -> Iterator[OrthancModule]:
+    """An Orthanc that has the plugin's log."""
+    logger = logging.getLogger(logs.LOGGER)
+    before = (logger.handlers, logger.level, logger.propagate)
+    module = OrthancModule()
+    logs.install(module)
+    yield module
+    logger.handlers, logger.level, logger.propagate = before
+
+
+def raising(problem: Exception) -> Callable[..., Any]:
+    """A use case that fails."""
+
+    def fail(*_: object) -> Any:
+        raise problem
+
+    return fail
+
+
+# --- C-FIND --------------------------------------------------------------------------------
+
+
+def test_a_query_gets_its_answers_and_no_more(orthanc: OrthancModule) -> None:
+    asked: list[tuple[bytes, str]] = []
+
+    def answers_to(identifier: bytes, ae_title: str) -> Answers:
+        asked.append((identifier, ae_title))
+        return Answers([b"1", b"2"])
+
+    find = Find(b"query")
+    guards.worklist_callback(answers_to)(find, find, "CT1", "ORTHANC")
+    assert (asked, find.answered) == ([(b"query", "CT1")], [b"1", b"2"])
+    assert orthanc.lines == [("info", "OpenMRS: 2 steps for CT1")]
+
+
+def test_what_orthanc_would_drop_of_an_interval_is_said(orthanc: OrthancModule) -> None:
+    find = Find(b"")
+    guards.worklist_callback(lambda identifier, ae_title: Answers([], 3))(find, find, "CT1", "O")
+    assert [level for level, line in orthanc.lines if "3 steps" in line] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [WorklistUnavailable("the worklist is 90000 s old"), ValueError("no DICOM dataset")],
+)
+def test_a_query_fails_where_an_empty_answer_would_read_as_no_patients(
+    orthanc: OrthancModule, problem: Exception
+) -> None:
+    find = Find(b"")
+    with pytest.raises(type(problem)):
+        guards.worklist_callback(raising(problem))(find, find, "CT1", "ORTHANC")
+    assert find.answered == []
+    assert orthanc.lines == [("error", f"OpenMRS: the query of CT1 fails: {problem}")]
+
+
+# --- changes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("problem", "lines"),
+    [
+        (None, []),
+        (StoreError("the database fails: disk full"), ["disk full"]),
+        (PluginError("odd"), ["odd"]),
+        (RuntimeError("odder"), ["odder"]),
+        (KeyError(7), ["KeyError"]),
+        (RecursionError(), ["RecursionError"]),
+    ],
+)
+def test_a_change_callback_never_raises(
+    orthanc: OrthancModule, problem: Exception | None, lines: list[str]
+) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def on_change(change_type: int, resource: str) -> None:
+        seen.append((change_type, resource))
+        if problem:
+            raise problem
+
+    guards.change_callback(on_change)(9, 1, "abc")
+    assert seen == [(9, "abc")]
+    assert [level for level, _ in orthanc.lines] == ["error"] * len(lines)
+    assert all("abc" in line and words in line for words, (_, line) in zip(lines, orthanc.lines))  # noqa: B905 - both or none
+    assert all(len(line.splitlines()) == 1 for _, line in orthanc.lines)
+
+
+# --- REST ----------------------------------------------------------------------------------
+
+
+def respond(request: Request) -> Response:
+    """A route for each kind of end."""
+
+    def handler(request: Request, name: str) -> Response:
+        ends: dict[str, Exception] = {
+            "NotFound": NotFound("no ចាន់"),
+            "HttpError": HttpError(409, "no", "why", Retry_After="5"),
+            "OpenMRSError": OpenMRSError("timeout", "no answer"),
+            "StoreError": StoreError("disk full"),
+            "Odd": RuntimeError("odd"),
+            "KeyError": KeyError("x"),
+        }
+        if name in ends:
+            raise ends[name]
+        return answer({"name": name, "query": dict(request.query), "body": request.body.decode()})
+
+    return Router([Route(method, "/r/{name}", handler, "") for method in ("GET", "POST")]).respond(
+        request
+    )
+
+
+@pytest.mark.parametrize("output_type", [Output, Output4])
+@pytest.mark.parametrize(
+    ("uri", "details", "status", "words", "header"),
+    [
+        ("/r/x", {"method": "GET"}, 200, '"name": "x"', None),
+        ("/r/x", {"method": "GET", "get": {"a": "b"}}, 200, '"a": "b"', None),
+        ("/r/x", {"method": "POST", "body": b"text"}, 200, '"body": "text"', None),
+        ("/r/x", {"method": "POST", "body": None}, 200, '"body": ""', None),
+        ("/r/NotFound", {"method": "GET"}, 404, "no ចាន់", None),
+        ("/r/HttpError", {"method": "GET"}, 409, "why", ("Retry-After", "5")),
+        ("/r/OpenMRSError", {"method": "GET"}, 503, "in time", ("Retry-After", "10")),
+        ("/r/StoreError", {"method": "GET"}, 503, "disk full", ("Retry-After", "10")),
+        ("/r/Odd", {"method": "GET"}, 500, "log", None),
+        ("/r/KeyError", {"method": "GET"}, 500, "log", None),
+        ("/elsewhere", {"method": "GET"}, 404, "no such route", None),
+        ("/r/x", {"method": "DELETE"}, 405, "", ("Allow", "GET,POST")),
+        (
+            "/r/x",
+            {"method": "POST", "headers": {"sec-fetch-site": "cross-site"}},
+            403,
+            "another site",
+            None,
+        ),
+    ],
+)
+def test_every_request_gets_one_answer_whichever_plugin_it_is(
+    orthanc: OrthancModule,
+    output_type: type[Output],
+    uri: str,
+    details: dict[str, Any],
+    status: int,
+    words: str,
+    header: tuple[str, str] | None,
+) -> None:
+    output = output_type()
+    guards.rest_callback(respond)(output, uri, **details)
+    assert (output.answers, output.status) == (1, status)
+    assert words in output.body.decode()
+    assert status == 405 or output.headers["Content-Type"] == "application/json"
+    assert header is None or output.headers[header[0]] == header[1]
+    assert status in (200, 405) or json.loads(output.body)["HttpStatus"] == status
+    failed = [level for level, line in orthanc.lines if "failed" in line]
+    assert failed == ["error"] * (status == 500)
+
+
+def test_an_error_has_the_words_it_was_given(orthanc: OrthancModule) -> None:
+    output = Output()
+    refuse: Callable[[Request], Response] = lambda request: error(409, "no", request, "why")  # noqa: E731
+    guards.rest_callback(refuse)(output, "/x", method="PUT", get={}, headers={})
+    document = json.loads(output.body)
+    assert (document["Message"], document["Details"], document["Method"]) == ("no", "why", "PUT")
+
+
+# --- Orthanc's core ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [7, 17])
+def test_what_orthanc_doesnt_have_is_none(code: int) -> None:
+    module = OrthancModule({"/studies/s": OrthancException(code, "Inexistent item")})
+    assert guards.core_rest(module)("/studies/s") is None
+
+
+def test_other_errors_of_orthanc_are_errors() -> None:
+    module = OrthancModule({"/studies/s": OrthancException(3, "Bad parameter")})
+    module.routes["/bare"] = OrthancException()
+    for route in ("/studies/s", "/bare"):
+        with pytest.raises(OrthancException):
+            guards.core_rest(module)(route)
+
+
+ID = "0123abcd-0123abcd-0123abcd-0123abcd-0123abcd"
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (ID, ID),
+        (ID.replace("0123", "9999"), None),
+        ("1.2.3", ID),
+        ("1.2.4", None),
+        ("4711", None),
+        (f"{ID}\n", None),
+        ("../system", None),
+        ("ចាន់", None),
+        ("", None),
+    ],
+)
+def test_a_study_is_found_by_either_name(name: str, found: str | None) -> None:
+    module = OrthancModule({f"/studies/{ID}": {"ID": ID}})
+    series = {"ID": "series", "Path": "", "Type": "Series"}
+    module.routes |= {
+        "/tools/lookup 1.2.3": [series, {"ID": ID, "Path": "", "Type": "Study"}],
+        "/tools/lookup 4711": [{"ID": "p", "Path": "", "Type": "Patient"}],
+    }
+    for other in ("1.2.4", f"{ID}\n", "../system", "ចាន់", ""):
+        module.routes[f"/tools/lookup {other}"] = []
+    assert guards.look_up_study(module)(name) == found
+
+
+def test_texts_that_no_database_takes_are_mended_where_they_come_in() -> None:
+    module = OrthancModule()
+    module.routes |= {
+        "/studies/s": b'{"MainDicomTags": {"StudyDescription": "half \xed\xa0\xbd"}}',
+        "/studies/s/series": [],
+    }
+    study = read_study(guards.core_rest(module), "s")
+    assert study is not None
+    assert study.study_description.encode().startswith(b"half ")
+
+
+# --- the log -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [
+        (logging.CRITICAL, "error"),
+        (logging.ERROR, "error"),
+        (logging.WARNING, "warning"),
+        (logging.INFO, "info"),
+        (logging.DEBUG, None),
+    ],
+)
+def test_each_record_is_one_line_of_orthancs_log(
+    orthanc: OrthancModule, level: int, name: str | None
+) -> None:
+    logging.getLogger(f"{logs.LOGGER}.part").log(level, "two\nlines of %s", "text")
+    assert orthanc.lines == ([(name, "OpenMRS: two lines of text")] if name else [])
+
+
+def test_the_log_is_installed_once_and_reaches_nobody_else(
+    orthanc: OrthancModule, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        logs.install(orthanc)
+    logging.getLogger(logs.LOGGER).error("once")
+    assert orthanc.lines == [("error", "OpenMRS: once")]
+    assert caplog.messages == []
