@@ -11,15 +11,19 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 from urllib.parse import quote
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.errors import OpenMRSError
@@ -194,6 +198,8 @@ class OpenMRSClient:
             session = _Session()
             session.trust_env = False
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            session.mount("http://", _Adapter())
+            session.mount("https://", _Adapter())
             session.auth = self._auth
             session.verify = self._verify
             session.cert = self._certificate
@@ -232,6 +238,48 @@ class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """No redirect has a target."""
         return None
+
+
+# urllib3's read time-out counts from byte to byte. The body is watched in `_read`; its head
+# must come in time as a whole too, for a server that drips would hold a thread for ever.
+
+
+class _LimitedHead(HTTPConnection):
+    def getresponse(self) -> Any:
+        late = threading.Event()
+
+        def cut() -> None:
+            late.set()
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(self.timeout or 0, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().getresponse()
+        finally:
+            timer.cancel()
+            if late.is_set():  # what there is of a head may even look complete
+                raise TimeoutError
+
+
+class _LimitedHeadTLS(_LimitedHead, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _LimitedHead
+
+
+class _PoolTLS(HTTPSConnectionPool):
+    ConnectionCls = _LimitedHeadTLS
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
 
 
 def _refuse_status(status: int) -> None:

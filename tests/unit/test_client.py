@@ -232,21 +232,7 @@ def drip_of_headers(server: Server, handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"x")
 
 
-@pytest.mark.parametrize(
-    "play",
-    [
-        silent,
-        drip,
-        drip_of_chunks,
-        drip_of_gzip,
-        pytest.param(
-            drip_of_headers,
-            marks=pytest.mark.xfail(
-                strict=True, reason="the time limit counts from byte to byte before the body"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("play", [silent, drip, drip_of_chunks, drip_of_gzip, drip_of_headers])
 @pytest.mark.parametrize("method", ["get_list", "post_update"])
 def test_an_answer_that_doesnt_end_in_time_is_a_timeout(
     server: Server, play: Callable[[Server, BaseHTTPRequestHandler], None], method: str
