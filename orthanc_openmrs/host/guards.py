@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote_plus
 
 from orthanc_openmrs.errors import PluginError, WorklistUnavailable
 from orthanc_openmrs.host.api import (
@@ -73,7 +74,11 @@ def rest_callback(respond: Callable[[Request], Response]) -> RestCallback:
         request = Request(
             method=details["method"],
             path=uri,
-            query=dict(details.get("get", {})),
+            # Orthanc decodes the path, but not the arguments.
+            query={
+                unquote_plus(key): unquote_plus(text)
+                for key, text in details.get("get", {}).items()
+            },
             headers=dict(details.get("headers", {})),
             body=details.get("body") or b"",
         )
