@@ -64,6 +64,7 @@ class Plugin:
             max_response_size=settings.max_response_size,
             verify=settings.verify,
             client_certificate=settings.client_certificate,
+            debug=settings.debug,
         )
         self._database = Database(settings.database)
         self._open_database()

@@ -6,6 +6,7 @@ redirect and uses no proxy of the environment, so that credentials reach the con
 host only.
 """
 
+import logging
 import socket
 import ssl
 import threading
@@ -29,8 +30,13 @@ from orthanc_openmrs import __version__
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.openmrs.documents import StatusUpdate
 
+_log = logging.getLogger(__name__)
+
 MAX_VERDICT = 64 * 1024
 """Bytes read of an answer to a status update."""
+
+DEBUGGED = 20_000
+"""Characters of a payload that `OpenMRS.Debug` logs."""
 
 MAX_PATIENT = 1024 * 1024
 """Bytes read of a patient's document."""
@@ -83,7 +89,9 @@ class OpenMRSClient:
         max_response_size: int = 64 * 1024 * 1024,
         verify: bool | str = True,
         client_certificate: tuple[str, str] | str | None = None,
+        debug: bool = False,
     ) -> None:
+        self._debug = debug
         self._worklist_url = worklist_url
         self._update_url = update_url
         self._rest_url = rest_url
@@ -169,6 +177,8 @@ class OpenMRSClient:
         params: dict[str, str] | None = None,
         json: object = None,
     ) -> Iterator[requests.Response]:
+        if self._debug:
+            _log.warning("Debug: %s %s %s", method, params or "", str(json or "")[:DEBUGGED])
         if self._closed.is_set():
             raise OpenMRSError("unreachable", "the plugin is stopping")
         try:
@@ -228,7 +238,15 @@ class OpenMRSClient:
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and raw.tell() < int(announced):
             raise OpenMRSError("unreachable", f"the answer broke off after {raw.tell()} bytes")
-        return b"".join(parts)
+        body = b"".join(parts)
+        if self._debug:
+            _log.warning(
+                "Debug: %s of OpenMRS answers %d: %s",
+                response.request.method,
+                response.status_code,
+                body[:DEBUGGED].decode("utf-8", "replace"),
+            )
+        return body
 
 
 class _Session(requests.Session):

@@ -668,9 +668,14 @@ def _add(connection: sa.Connection, row: NewNotification, now: float) -> int:
 
 
 def _hold_again(connection: sa.Connection, held: int, row: NewNotification) -> int:
-    """A study that is held again shows the newest reason, unless a person discarded it."""
+    """A study that is held again shows the newest reason, unless a person decided about it."""
     by_person = sa.exists().where(
-        decisions.c.notification == notifications.c.id, decisions.c.action == "discard"
+        sa.or_(
+            sa.and_(
+                decisions.c.notification == notifications.c.id, decisions.c.action == "discard"
+            ),
+            sa.and_(decisions.c.study == notifications.c.study, decisions.c.action == "report"),
+        )
     )
     updated = connection.execute(
         sa.update(notifications)

@@ -95,8 +95,6 @@ KNOWN: tuple[Attribute, ...] = tuple(row for row in ATTRIBUTES if row.known)
 POSITION: dict[str, int] = {row.keyword: position for position, row in enumerate(KNOWN)}
 """Keyword → position in `WorklistItem.values`."""
 
-KEYWORD_OF_TAG: dict[int, str] = {row.tag: row.keyword for row in KNOWN}
-
 STEP_SEQUENCE = 0x00400100
 """ScheduledProcedureStepSequence: exactly one item in every answer."""
 

@@ -86,6 +86,13 @@ def _in_codec(character: str, codec: str) -> str:
     return character
 
 
+def sent(vr: str, text: str, codec: str) -> str:
+    """A value as it is sent to a scanner that takes the characters of `codec`."""
+    if vr not in _TEXT_VRS or codec == "utf-8" or text.isascii():
+        return text
+    return cut(transliterate(text, codec), _MAX_LENGTH.get(vr, len(text)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Element:
     """One element of an answer: its header, and where its value comes from (-1: empty)."""
@@ -175,10 +182,7 @@ class Encoder:
                 return b""
             if element.position == _AE_POSITION:
                 return station_ae_title.encode("ascii", "replace")
-            text = values[element.position]
-            if element.vr in _TEXT_VRS and not text.isascii() and self._codec != "utf-8":
-                text = cut(transliterate(text, self._codec), _MAX_LENGTH.get(element.vr, len(text)))
-            return text.encode()
+            return sent(element.vr, values[element.position], self._codec).encode()
 
         parts = [_CHARACTER_SET]
         parts += [_encoded(element, value(element)) for element in plan.before]

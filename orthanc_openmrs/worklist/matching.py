@@ -18,6 +18,7 @@ from functools import lru_cache
 from anyascii import anyascii
 
 from orthanc_openmrs.worklist.attributes import POSITION
+from orthanc_openmrs.worklist.datasets import sent
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.query import Key, Query
 
@@ -72,8 +73,11 @@ class Rule:
     interval: tuple[str, str] | None = None
 
 
-def rules(query: Query, caller: Caller, day: Callable[[int], str]) -> tuple[Rule, ...]:
-    """The rules of a query. `day(n)` is the date (DA) n days from today."""
+def rules(
+    query: Query, caller: Caller, day: Callable[[int], str], codec: str = "utf-8"
+) -> tuple[Rule, ...]:
+    """The rules of a query. `day(n)` is the date (DA) n days from today; `codec` holds the
+    characters that the caller can be sent."""
     found: list[Rule] = [_station_rule(query, caller)]
     inside = {key.keyword: key for key in query.step_keys or ()}
     if not _asks(inside.get("ScheduledProcedureStepStartDate")):
@@ -84,7 +88,7 @@ def rules(query: Query, caller: Caller, day: Callable[[int], str]) -> tuple[Rule
     for key in query.step_keys or ():
         if not _asks(key) or key.keyword == "ScheduledStationAETitle":
             continue
-        orthanc = orthanc_test(key.vr, key.text)
+        orthanc = _answered_test(key, codec)
         if key.keyword not in POSITION:
             if not orthanc(""):
                 found.append(Rule(key.keyword or f"{key.tag:08X}", key.text, lambda item: False))
@@ -202,7 +206,7 @@ _DATE_AND_TIME = ("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStar
 
 
 def interval_rules(
-    query: Query, caller: Caller, day: Callable[[int], str]
+    query: Query, caller: Caller, day: Callable[[int], str], codec: str = "utf-8"
 ) -> tuple[Rule, ...] | None:
     """The rules with date and time as K.6.1.2.2 has them where both are ranges: one interval,
     from the first date and time to the last. None where they aren't.
@@ -225,7 +229,7 @@ def interval_rules(
         lambda item: first <= item.values[date_position] + item.values[time_position] <= last,
     )
     others = tuple(key for key in query.step_keys or () if key.keyword not in _DATE_AND_TIME)
-    dated = rules(replace(query, step_keys=others), _without_window(caller), day)
+    dated = rules(replace(query, step_keys=others), _without_window(caller), day, codec)
     return (*dated, interval)
 
 
@@ -326,6 +330,15 @@ def _spellings_of(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spell(_name(value)) for spell in _SPELLINGS))
 
 
+def _answered_test(key: Key, codec: str) -> Test:
+    """What Orthanc's matcher says of a value as it is sent: in the caller's characters."""
+    text = key.raw.decode(codec, "ignore") if key.raw else key.text
+    test = orthanc_test(key.vr, text)
+    if codec == "utf-8":
+        return test
+    return lambda value: test(sent(key.vr, value, codec))
+
+
 @lru_cache(maxsize=1024)
 def orthanc_test(vr: str, text: str) -> Test:
     """What Orthanc's own matcher says of a value inside the step: ranges by plain comparison
@@ -338,7 +351,13 @@ def orthanc_test(vr: str, text: str) -> Test:
         wanted = frozenset(fold(part) for part in text.split("\\"))
         return lambda value: fold(value) in wanted
     if vr in _WILDCARD_VRS and ("*" in text or "?" in text):
-        pattern = _wildcard(fold(text))
-        return lambda value: bool(pattern.fullmatch(fold(value)))
+        # To Orthanc, "?" is one byte of UTF-8.
+        pattern = _wildcard(_bytewise(fold(text)))
+        return lambda value: bool(pattern.fullmatch(_bytewise(fold(value))))
     single = fold(text)
     return lambda value: fold(value) == single
+
+
+def _bytewise(text: str) -> str:
+    """One character for each byte of UTF-8."""
+    return text.encode("utf-8", "replace").decode("latin-1")

@@ -7,7 +7,7 @@ keys match.
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -29,7 +29,8 @@ class Key:
     """One key: `text` is "" for universal matching; values of a list stand apart by `\\`.
 
     `keyword` is "" for a tag that the dictionary doesn't know. For a sequence, `universal`
-    tells whether the query leaves its items open.
+    tells whether the query leaves its items open. `raw` has the bytes of a text beyond ASCII
+    whose character set the query doesn't name: Orthanc takes it for its `DefaultEncoding`.
     """
 
     tag: int
@@ -37,6 +38,7 @@ class Key:
     vr: str
     text: str = ""
     universal: bool = True
+    raw: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,38 +91,39 @@ def _quietly() -> Iterator[None]:
 def _read(dataset: Dataset) -> Query:
     step_keys: tuple[Key, ...] | None = None
     keys: list[Key] = []
-    repair = _utf8_if_it_is if not dataset.get("SpecificCharacterSet") else str
-    for key, element in _keys(dataset, repair):
+    undeclared = not dataset.get("SpecificCharacterSet")
+    for key, element in _keys(dataset, undeclared):
         if key.tag == STEP_SEQUENCE and element.VR == "SQ":
             items = list(element.value or ())
-            step_keys = tuple(key for key, _ in _keys(items[0], repair)) if items else ()
+            step_keys = tuple(key for key, _ in _keys(items[0], undeclared)) if items else ()
         else:
             keys.append(key)
     return Query(tuple(keys), step_keys)
 
 
-_Repair = Callable[[str], str]
-
-
-def _keys(dataset: Dataset, repair: _Repair) -> list[tuple[Key, DataElement]]:
+def _keys(dataset: Dataset, undeclared: bool) -> list[tuple[Key, DataElement]]:
     pairs = []
     for element in dataset:
         tag = element.tag
         # Group lengths say nothing, private keys can't be answered (Orthanc refuses them).
         if tag == SPECIFIC_CHARACTER_SET or tag.element == 0 or tag.is_private:
             continue
-        pairs.append((_key(element, repair), element))
+        pairs.append((_key(element, undeclared), element))
     return pairs
 
 
-def _key(element: DataElement, repair: _Repair) -> Key:
+def _key(element: DataElement, undeclared: bool) -> Key:
     tag = int(element.tag)
     keyword = keyword_for_tag(tag)
     vr = dictionary_VR(tag)[:2] if keyword else str(element.VR)
     if element.VR == "SQ":
         items = list(element.value or ())
         return Key(tag, keyword, "SQ", universal=all(len(item) == 0 for item in items))
-    return Key(tag, keyword, vr, repair(_text(element.value)[:MAX_KEY_TEXT]))
+    text = _text(element.value)[:MAX_KEY_TEXT]
+    if text.isascii() or not undeclared:
+        return Key(tag, keyword, vr, text)
+    # pydicom takes it for Latin-1.
+    return Key(tag, keyword, vr, _utf8_if_it_is(text), raw=text.encode("latin-1", "replace"))
 
 
 def _text(value: object) -> str:

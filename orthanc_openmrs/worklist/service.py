@@ -176,7 +176,8 @@ class Worklist:
 
     def rules(self, ae_title: str, query: Query) -> tuple[Rule, ...]:
         """The rules that decide for a station and a query, to explain them."""
-        return rules(query, self._stations.caller(ae_title), self._day)
+        caller = self._stations.caller(ae_title)
+        return rules(query, caller, self._day, self._stations.codec_of(caller))
 
     def today(self) -> str:
         """Today's date (DA) where Orthanc runs."""
@@ -191,12 +192,13 @@ class Worklist:
     def _prepare(self, identifier: "_Identifier", calling_ae_title: str, day: str) -> _Prepared:
         query = parse_query(identifier.whole)
         caller = self._stations.caller(calling_ae_title)
-        encoder = Encoder(layout(query), self._stations.codec_of(caller))
+        codec = self._stations.codec_of(caller)
+        encoder = Encoder(layout(query), codec)
         asked = asked_ae_title(query)
         return _Prepared(
             asked,
             caller,
-            rules(query, caller, self._day),
-            interval_rules(query, caller, self._day),
+            rules(query, caller, self._day, codec),
+            interval_rules(query, caller, self._day, codec),
             encoder,
         )

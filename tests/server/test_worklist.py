@@ -69,6 +69,32 @@ def test_every_script_arrives_exactly_and_never_loses_a_letter_in_a_narrower_enc
         assert len(told) == 1
 
 
+@pytest.mark.parametrize(
+    ("encoding", "physician", "asked", "count"),
+    [
+        ("Utf8", "Dr. Léa", "dr. l?a", 0),  # to Orthanc, "?" is one byte
+        ("Utf8", "Dr. Léa", "dr. l*", 1),
+        ("Utf8", "Смирнов", "смир*", 1),
+        ("Latin1", "Смирнов", "Смир*", 0),
+        ("Latin1", "Смирнов", "Smir*", 1),
+        ("Latin1", "Größe", "größe", 1),
+    ],
+)
+def test_every_answer_has_its_step_whatever_orthanc_thinks_of_a_name(
+    openmrs: Standin, start_orthanc: Start, encoding: str, physician: str, asked: str, count: int
+) -> None:
+    patient = openmrs.records.add_patient("Anna", "Svensson")
+    openmrs.records.add_request(patient, steps=[StepFields(physician=physician)])
+    orthanc = start_orthanc(DefaultEncoding=encoding)
+    offered(orthanc, 1)
+    keys = [
+        "SpecificCharacterSet=ISO_IR 192",
+        f"{scanner.STEP}ScheduledPerformingPhysicianName={asked}",
+    ]
+    found = scanner.find(orthanc.dicom_port, keys)
+    assert len(step_ids(found)) == len(found.answers) == count
+
+
 def test_names_are_structured_as_openmrs_has_them_where_they_are_looked_up(
     openmrs: Standin, start_orthanc: Start
 ) -> None:

@@ -574,3 +574,10 @@ def test_a_decision_and_what_it_changes_are_one_transaction(path: Path, database
         database.report(new("15"), "alice")
     assert database.list_notifications() == [told]
     assert database.decisions(told) == []
+
+
+def test_a_held_study_that_a_person_reported_is_not_brought_up_again(database: Database) -> None:
+    decide(database, held())
+    database.report(new(evidence="person"), "alice")
+    decide(database, held())
+    assert states(database) == [("", DISCARDED), ("14", PENDING)]

@@ -139,6 +139,7 @@ def respond(request: Request) -> Response:
     [
         ("/r/x", {"method": "GET"}, 200, '"name": "x"', None),
         ("/r/x", {"method": "GET", "get": {"a": "b"}}, 200, '"a": "b"', None),
+        ("/r/x", {"method": "GET", "get": {"a+b": "x%20%C3%BF"}}, 200, '"a b": "x ÿ"', None),
         ("/r/x", {"method": "POST", "body": b"text"}, 200, '"body": "text"', None),
         ("/r/x", {"method": "POST", "body": None}, 200, '"body": ""', None),
         ("/r/NotFound", {"method": "GET"}, 404, "no ចាន់", None),
