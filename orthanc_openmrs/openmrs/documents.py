@@ -368,13 +368,15 @@ def judge(status: int, body: bytes) -> Judgement:
             return Judgement(Verdict.RETRY, "OpenMRS answered with a page: sign-in refused?")
         try:
             document = json.loads(text)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            document = None
+        except ValueError:
+            if text[0] in "[{":
+                # The module answers with a score or a sentence: this is neither, nor whole.
+                return Judgement(Verdict.RETRY, "HTTP 200: the answer is broken JSON")
             document = None
         if isinstance(document, dict) and "score" in document:
             return Judgement(Verdict.DELIVERED)
-        if text[0] in "[{":
-            # The module answers with a score or a sentence: this broke off, or isn't its own.
-            return Judgement(Verdict.RETRY, "what OpenMRS answered is no verdict")
         # An early v2 says so of a request with other open steps, though it saved this one.
         return Judgement(Verdict.CONFIRM_REFUSED, _server_text(text))
     said = "" if is_page else _server_text(text)
