@@ -14,7 +14,8 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
-from orthanc_openmrs.errors import NotFound, StoreError, WorklistUnavailable
+from orthanc_openmrs.errors import NotFound, WorklistUnavailable
+from orthanc_openmrs.metrics import Known
 from orthanc_openmrs.model import Kind, Notification, NotificationState
 from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
@@ -61,7 +62,7 @@ class Routes:
         read_now: Callable[[], Snapshot],
         desk: Desk,
         look_up_study: Callable[[str], str | None],
-        notification_counts: Callable[[], Mapping[NotificationState, int]],
+        backlog: Callable[[], Known],
     ) -> None:
         self._worklist = worklist
         self._read_now = read_now
@@ -69,7 +70,7 @@ class Routes:
         self._look_up_study = look_up_study
         self._source_status = source_status
         self._generation = generation
-        self._notification_counts = notification_counts
+        self._backlog = backlog
 
     def table(self) -> list[Route]:
         """Every route."""
@@ -116,11 +117,17 @@ class Routes:
         )
 
     def _notifications(self) -> dict[str, Any]:
-        try:
-            counts = self._notification_counts()
-        except StoreError as problem:
-            return {"Error": str(problem)}
-        return {state.value.capitalize(): counts[state] for state in NotificationState}
+        known = self._backlog()
+        counts = known.backlog.counts if known.backlog else None
+        problem = known.problem or ("" if counts else "the notifications were not counted yet")
+        return {
+            **(
+                {state.value.capitalize(): counts[state] for state in NotificationState}
+                if counts
+                else {}
+            ),
+            **({"Error": problem} if problem else {}),
+        }
 
     def worklist(self, request: Request) -> Response:
         """GET /openmrs/worklist"""
@@ -258,12 +265,10 @@ def _counts(snapshot: Snapshot | None) -> dict[str, int]:
     """Steps of the list, those that scanners can get, and those that they should but can't."""
     if snapshot is None:
         return {"Steps": 0, "Offered": 0, "Skipped": 0}
-    waiting = sum(item.step.status.is_open for item in snapshot.items)
-    offered = len(snapshot.offered)
     return {
         "Steps": len(snapshot.items),
-        "Offered": offered,
-        "Skipped": waiting - offered + len(snapshot.rejected),
+        "Offered": len(snapshot.offered),
+        "Skipped": snapshot.skipped,
     }
 
 
