@@ -164,6 +164,8 @@ def look_up_study(host: Orthanc) -> Callable[[str], str | None]:
     def look_up(name: str) -> str | None:
         if _ORTHANC_ID.fullmatch(name):
             return name if get(f"/studies/{name}") is not None else None
+        if not _UID.fullmatch(name):
+            return None
         found = json.loads(host.RestApiPost("/tools/lookup", name.encode()))
         return next((one["ID"] for one in found if one["Type"] == "Study"), None)
 
@@ -171,6 +173,9 @@ def look_up_study(host: Orthanc) -> Callable[[str], str | None]:
 
 
 _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+
+_UID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+"""A UID as bad as Orthanc keeps it; Orthanc's own look-up fails on wildcards."""
 
 _NOT_FOUND = (7, 17)
 """Orthanc's ErrorCode InexistentItem and UnknownResource."""

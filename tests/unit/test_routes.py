@@ -21,8 +21,9 @@ from orthanc_openmrs.model import (
     StepStatus,
 )
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
-from orthanc_openmrs.rest.router import Route, Router
-from orthanc_openmrs.rest.routes import LARGEST_BODY, LARGEST_PAGE, Routes, moment
+from orthanc_openmrs.rest.router import LARGEST_BODY, Route, Router
+from orthanc_openmrs.rest.routes import Routes, moment
+from orthanc_openmrs.rest.schemas import LARGEST_PAGE
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.attributes import KNOWN
 from orthanc_openmrs.worklist.refresh import SourceStatus
@@ -449,10 +450,13 @@ REPORT = b'{"ScheduledProcedureStepID": "1"}'
         ("POST", "/studies/nobody/report", REPORT, 404, "no study nobody"),
         ("POST", "/studies/gone/report", REPORT, 404, "no study gone"),
         ("POST", "/studies/s/report", b"", 400, "no JSON"),
-        ("POST", "/studies/s/report", b"[" * 50_000, 400, "no JSON"),
+        ("POST", "/studies/s/report", b"[" * 50_000, 400, "nested"),
         ("POST", "/studies/s/report", b"\xff", 400, "no JSON"),
         ("POST", "/studies/s/report", b"[]", 400, "object"),
         ("POST", "/studies/s/report", b"{}", 400, "ScheduledProcedureStepID"),
+        ("POST", "/studies/s/report", b"[" * 65, 400, "nested"),
+        ("POST", "/studies/s/report", b'{"a":' * 65, 400, "nested"),
+        ("POST", "/studies/s/report", b'{"ScheduledProcedureStepID": "\\ud800"}', 400, "no JSON"),
         ("POST", "/studies/s/report", b'{"ScheduledProcedureStepID": 1}', 400, "must be"),
         ("POST", "/studies/s/report", b'{"ScheduledProcedureStepID": ""}', 400, "must be"),
         ("POST", "/studies/s/report", REPORT[:-1] + b', "Force": true}', 400, "must be"),
