@@ -24,6 +24,7 @@ from orthanc_openmrs.config import Settings, read_settings
 from orthanc_openmrs.errors import PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
+from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.rest.router import Router
 from orthanc_openmrs.rest.routes import Routes
@@ -85,6 +86,19 @@ class Plugin:
             names=self._book.names if self._book else _always(PersonNames(normalise)),
             on_snapshot=self._look_up_names,
         )
+        self.tally = Tally()
+        self._watch = BacklogWatch(
+            lambda: Backlog(self._database.notification_counts(), self._database.oldest_pending())
+        )
+        self._metrics = Metrics(
+            guards.push_metric(host),
+            worklist=self.worklist,
+            source_status=lambda: self._refresher.status,
+            failed_reads=lambda: self._refresher.failed_reads,
+            backlog=self._watch.last,
+            tally=self.tally,
+            clock=time.time,
+        )
         get = guards.core_rest(host)
         self._reporter = Reporter(
             outbox=self._database,
@@ -121,7 +135,7 @@ class Plugin:
                 generation=lambda: self._reporter.generation,
                 desk=desk,
                 look_up_study=guards.look_up_study(host),
-                notification_counts=self._database.notification_counts,
+                backlog=self._watch.fresh,
             ).table()
         )
 
@@ -143,6 +157,7 @@ class Plugin:
         """Serve the kept list and begin to read OpenMRS's."""
         if self._book:
             self._book.start()
+        self._watch.start()
         self._refresher.restore()
         self._refresher.start()
 
@@ -157,13 +172,20 @@ class Plugin:
         elif change_type == self._change_type.ORTHANC_STARTED:
             self._changes.start()
             self._reporter.start()
+            self._metrics.start()
         elif change_type == self._change_type.ORTHANC_STOPPED:
             self.stop()
 
     def stop(self) -> None:
         """End the threads, whatever OpenMRS does."""
         self._client.close()
-        parts: list[_Part] = [self._reporter, self._changes, self._refresher]
+        parts: list[_Part] = [
+            self._metrics,
+            self._watch,
+            self._reporter,
+            self._changes,
+            self._refresher,
+        ]
         if self._book:
             parts.append(self._book)
         for part in parts:
@@ -205,8 +227,8 @@ def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Pl
     # While the list is read, a query waits for the interpreter this long at most.
     sys.setswitchinterval(0.001)
     _on_change = guards.change_callback(plugin.on_change)
-    on_worklist = guards.worklist_callback(plugin.worklist.answers)
-    on_request = guards.rest_callback(plugin.router.respond)
+    on_worklist = guards.worklist_callback(plugin.worklist.answers, plugin.tally.note)
+    on_request = guards.rest_callback(plugin.router.respond, decoded=guards.decodes_arguments(host))
     # The Python plugin 5.0 gives callbacks back after the interpreter's end, and crashes where
     # nobody else holds them.
     _kept.extend((on_worklist, on_request))

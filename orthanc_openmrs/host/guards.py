@@ -8,7 +8,8 @@ change callback never raises; a REST callback turns every error into a status.
 import json
 import logging
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -22,25 +23,37 @@ from orthanc_openmrs.host.api import (
     WorklistCallback,
     WorklistQuery,
 )
+from orthanc_openmrs.metrics import FAILED
 from orthanc_openmrs.rest.messages import Request, Response, error
 from orthanc_openmrs.worklist.service import Answers
 
 _log = logging.getLogger(__name__)
 
 
-def worklist_callback(answers_to: Callable[[bytes, str], Answers]) -> WorklistCallback:
-    """C-FIND: from the identifier and the calling AE title to encoded answers."""
+def worklist_callback(
+    answers_to: Callable[[bytes, str], Answers],
+    note: Callable[[float, int], None] = lambda seconds, answers: None,
+) -> WorklistCallback:
+    """C-FIND: from the identifier and the calling AE title to encoded answers.
+
+    `note` is told how many seconds a query took and its answers, FAILED where it failed.
+    """
 
     def on_worklist(
         answers: WorklistAnswers, query: WorklistQuery, issuer_aet: str, called_aet: str
     ) -> None:
+        started = time.perf_counter()
+        answered = FAILED
         try:
             found = answers_to(query.WorklistGetDicomQuery(), issuer_aet)
+            for dataset in found.datasets:
+                answers.WorklistAddAnswer(query, dataset)
+            answered = len(found.datasets)
         except (WorklistUnavailable, ValueError) as problem:
             _log.error("the query of %s fails: %s", issuer_aet, problem)
             raise
-        for dataset in found.datasets:
-            answers.WorklistAddAnswer(query, dataset)
+        finally:
+            note(time.perf_counter() - started, answered)
         if found.beyond:
             _log.warning(
                 "%s asks for a range of dates and one of times; Orthanc takes the times as those "
@@ -67,18 +80,18 @@ def change_callback(on_change: Callable[[int, str], None]) -> ChangeCallback:
     return on_orthanc_change
 
 
-def rest_callback(respond: Callable[[Request], Response]) -> RestCallback:
-    """HTTP: from a request to a response, which is always given."""
+def rest_callback(respond: Callable[[Request], Response], *, decoded: bool = False) -> RestCallback:
+    """HTTP: from a request to a response, which is always given.
+
+    `decoded`: whether this Orthanc gives the arguments of a query as they are meant, not as they
+    stand in the URL.
+    """
 
     def on_request(output: RestOutput, uri: str, **details: Any) -> None:
         request = Request(
             method=details["method"],
             path=uri,
-            # Orthanc decodes the path, but not the arguments.
-            query={
-                unquote_plus(key): unquote_plus(text)
-                for key, text in details.get("get", {}).items()
-            },
+            query=_arguments(details.get("get", {}), decoded),
             headers=dict(details.get("headers", {})),
             body=details.get("body") or b"",
         )
@@ -90,6 +103,28 @@ def rest_callback(respond: Callable[[Request], Response]) -> RestCallback:
         _send(output, response)
 
     return on_request
+
+
+def _arguments(given: Mapping[str, str], decoded: bool) -> dict[str, str]:
+    if decoded:
+        return dict(given)
+    return {unquote_plus(key): unquote_plus(text) for key, text in given.items()}
+
+
+def decodes_arguments(host: Orthanc) -> bool:
+    """Whether this Orthanc decodes the arguments of a query: 1.13.0 with the Python plugin 7.1
+    does, 1.12.7 with 5.0 and 1.10.1 with 4.0 don't."""
+    return hasattr(host, "SetMetricsIntegerValue")  # new in the Python plugin 7.1
+
+
+def push_metric(host: Orthanc) -> Callable[[str, float], None]:
+    """Sets a metric of Orthanc's Prometheus endpoint, which keeps its last value."""
+    last_value = host.MetricsType.DEFAULT
+
+    def push(name: str, value: float) -> None:
+        host.SetMetricsValue(name, value, last_value)
+
+    return push
 
 
 def _send(output: RestOutput, response: Response) -> None:
@@ -129,6 +164,8 @@ def look_up_study(host: Orthanc) -> Callable[[str], str | None]:
     def look_up(name: str) -> str | None:
         if _ORTHANC_ID.fullmatch(name):
             return name if get(f"/studies/{name}") is not None else None
+        if not _UID.fullmatch(name):
+            return None
         found = json.loads(host.RestApiPost("/tools/lookup", name.encode()))
         return next((one["ID"] for one in found if one["Type"] == "Study"), None)
 
@@ -136,6 +173,9 @@ def look_up_study(host: Orthanc) -> Callable[[str], str | None]:
 
 
 _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+
+_UID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+"""A UID as bad as Orthanc keeps it; Orthanc's own look-up fails on wildcards."""
 
 _NOT_FOUND = (7, 17)
 """Orthanc's ErrorCode InexistentItem and UnknownResource."""

@@ -66,8 +66,13 @@ class HttpError(Exception):
 
 def answer(document: Any) -> Response:
     """A 200 with a JSON body."""
+    return Response(200, _bytes(document))
+
+
+def _bytes(document: Any) -> bytes:
+    # Half a surrogate pair, which JSON may hold and UTF-8 may not, becomes a question mark.
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    return Response(200, (text + "\n").encode())
+    return (text + "\n").encode(errors="replace")
 
 
 def error(
@@ -86,5 +91,4 @@ def error(
         "Method": request.method,
         "Uri": request.path,
     }
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    return Response(status, (text + "\n").encode(), headers=headers or {})
+    return Response(status, _bytes(document), headers=headers or {})

@@ -1,7 +1,7 @@
 """Which handler answers which request.
 
-Decides: paths, methods, and how an error becomes an answer. Must not know: what a handler
-does.
+Decides: paths, methods, how large a request may be, and how an error becomes an answer. Must
+not know: what a handler does.
 """
 
 import re
@@ -17,7 +17,11 @@ from orthanc_openmrs.errors import (
     WorklistUnavailable,
 )
 from orthanc_openmrs.openmrs.client import PROBLEMS
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, error
+from orthanc_openmrs.rest.messages import JSON, HttpError, Request, Response, error
+from orthanc_openmrs.rest.schemas import Parameter, Schema
+
+LARGEST_BODY = 64 * 1024
+"""Bytes of a request's body."""
 
 RETRY = {"Retry-After": "10"}
 
@@ -26,12 +30,21 @@ Handler = Callable[..., Response]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the table. `{name}` in `path` stands for one segment, given by name."""
+    """One row of the table. `{name}` in `path` stands for one segment, given by name.
+
+    `query`, `body`, `answer` (of `media`) and `errors` are what OpenAPI tells of it; the errors
+    that follow from the method and the path are added there.
+    """
 
     method: str
     path: str
     handler: Handler
     summary: str
+    query: tuple[Parameter, ...] = ()
+    body: Schema | None = None
+    answer: Schema | None = None
+    media: str = JSON
+    errors: tuple[int, ...] = ()
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +63,8 @@ class Router:
         path = request.path.rstrip("/") or "/"
         if _from_another_site(request):
             return error(403, "a browser says that this request comes from another site", request)
+        if len(request.body) > LARGEST_BODY:
+            return error(413, f"the body is longer than {LARGEST_BODY} bytes", request)
         allowed: list[str] = []
         for route in self.routes:
             found = route.pattern.fullmatch(path)
@@ -88,4 +103,7 @@ def _from_another_site(request: Request) -> bool:
         return site not in ("same-origin", "none")
     origin = request.headers.get("origin", "")
     host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
-    return bool(origin) and urlsplit(origin).netloc != host
+    try:
+        return bool(origin) and urlsplit(origin).netloc != host
+    except ValueError:
+        return True

@@ -14,11 +14,29 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
-from orthanc_openmrs.errors import NotFound, StoreError, WorklistUnavailable
+from orthanc_openmrs.errors import NotFound, WorklistUnavailable
+from orthanc_openmrs.metrics import Known
 from orthanc_openmrs.model import Kind, Notification, NotificationState
 from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
+from orthanc_openmrs.rest.openapi import document
 from orthanc_openmrs.rest.router import Route
+from orthanc_openmrs.rest.schemas import (
+    AET,
+    ANYTHING,
+    KEYWORDS,
+    KIND,
+    LARGEST_PAGE,
+    LARGEST_SINCE,
+    LIMIT,
+    SINCE,
+    SINCE_ID,
+    STATE,
+    Schema,
+    array,
+    equals,
+    ref,
+)
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, KNOWN, Level
 from orthanc_openmrs.worklist.datasets import worklist_file
 from orthanc_openmrs.worklist.items import WorklistItem
@@ -27,16 +45,14 @@ from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
-LARGEST_PAGE = 1000
-"""Elements of one answer, where no `limit` asks for fewer."""
-
-LARGEST_BODY = 64 * 1024
-"""Bytes of a request's body."""
-
-MOST = 10**9
-
 ANY_STATION = "ANY"
 """The AE title in the `.wl` file of a step that belongs to every station."""
+
+MOST_BRACKETS = 64
+"""Brackets in a body. Orthanc's HTTP threads have a stack of 100 KiB: JSON of 600 levels, which
+Python's own limit allows, would end Orthanc."""
+
+DICOM_FILE: Schema = {"type": "string", "format": "binary"}
 
 FILTERS = (
     "Modality",
@@ -61,7 +77,7 @@ class Routes:
         read_now: Callable[[], Snapshot],
         desk: Desk,
         look_up_study: Callable[[str], str | None],
-        notification_counts: Callable[[], Mapping[NotificationState, int]],
+        backlog: Callable[[], Known],
     ) -> None:
         self._worklist = worklist
         self._read_now = read_now
@@ -69,26 +85,108 @@ class Routes:
         self._look_up_study = look_up_study
         self._source_status = source_status
         self._generation = generation
-        self._notification_counts = notification_counts
+        self._backlog = backlog
 
     def table(self) -> list[Route]:
-        """Every route."""
+        """Every route, with what OpenAPI tells of it."""
+        step, notification = ref("Step"), ref("Notification")
         return [
-            Route("GET", "/openmrs/status", self.status, "How the plugin and OpenMRS are"),
-            Route("GET", "/openmrs/worklist", self.worklist, "Every step of OpenMRS's list"),
-            Route("POST", "/openmrs/worklist/refresh", self.refresh, "Read the list now"),
-            Route("GET", "/openmrs/worklist/{step}", self.step, "One step"),
-            Route("GET", "/openmrs/worklist/{step}/file", self.step_file, "One step as a .wl file"),
-            Route("GET", "/openmrs/notifications", self.notifications, "What is told OpenMRS"),
-            Route("GET", "/openmrs/notifications/{id}", self.notification, "One notification"),
             Route(
-                "POST", "/openmrs/notifications/{id}/retry", self.retry, "Send it again, link again"
+                "GET",
+                "/openmrs/status",
+                self.status,
+                "How the plugin and OpenMRS are",
+                answer=ref("Status"),
             ),
-            Route("DELETE", "/openmrs/notifications/{id}", self.discard, "Never send it"),
             Route(
-                "POST", "/openmrs/studies/{study}/report", self.report, "A study completes a step"
+                "GET",
+                "/openmrs/worklist",
+                self.worklist,
+                "Every step of OpenMRS's list",
+                query=(AET, *map(equals, FILTERS), LIMIT, SINCE),
+                answer=array(step),
+                errors=(400, 503),
+            ),
+            Route(
+                "POST",
+                "/openmrs/worklist/refresh",
+                self.refresh,
+                "Read the list now",
+                answer=ref("Counts"),
+                errors=(503,),
+            ),
+            Route(
+                "GET",
+                "/openmrs/worklist/{step}",
+                self.step,
+                "One step, and why a station gets it or not",
+                query=(AET, KEYWORDS),
+                answer=ref("ExplainedStep"),
+                errors=(400, 503),
+            ),
+            Route(
+                "GET",
+                "/openmrs/worklist/{step}/file",
+                self.step_file,
+                "One step as a .wl file",
+                answer=DICOM_FILE,
+                media="application/dicom",
+                errors=(409, 503),
+            ),
+            Route(
+                "GET",
+                "/openmrs/notifications",
+                self.notifications,
+                "What is told OpenMRS",
+                query=(STATE, KIND, LIMIT, SINCE_ID),
+                answer=array(notification),
+                errors=(400, 503),
+            ),
+            Route(
+                "GET",
+                "/openmrs/notifications/{id}",
+                self.notification,
+                "One notification",
+                answer=ref("NotificationAndDecisions"),
+                errors=(400, 503),
+            ),
+            Route(
+                "POST",
+                "/openmrs/notifications/{id}/retry",
+                self.retry,
+                "Send it again, link again",
+                answer=notification,
+                errors=(409, 503),
+            ),
+            Route(
+                "DELETE",
+                "/openmrs/notifications/{id}",
+                self.discard,
+                "Never send it",
+                answer=notification,
+                errors=(409, 503),
+            ),
+            Route(
+                "POST",
+                "/openmrs/studies/{study}/report",
+                self.report,
+                "A study completes a step",
+                body=ref("Report"),
+                answer=notification,
+                errors=(400, 409, 503),
+            ),
+            Route(
+                "GET",
+                "/openmrs/openapi.json",
+                self.openapi,
+                "This document (OpenAPI 3.1)",
+                answer=ANYTHING,
             ),
         ]
+
+    def openapi(self, request: Request) -> Response:
+        """GET /openmrs/openapi.json"""
+        return answer(document(self.table()))
 
     def status(self, request: Request) -> Response:
         """GET /openmrs/status"""
@@ -116,16 +214,22 @@ class Routes:
         )
 
     def _notifications(self) -> dict[str, Any]:
-        try:
-            counts = self._notification_counts()
-        except StoreError as problem:
-            return {"Error": str(problem)}
-        return {state.value.capitalize(): counts[state] for state in NotificationState}
+        known = self._backlog()
+        counts = known.backlog.counts if known.backlog else None
+        problem = known.problem or ("" if counts else "the notifications were not counted yet")
+        return {
+            **(
+                {state.value.capitalize(): counts[state] for state in NotificationState}
+                if counts
+                else {}
+            ),
+            **({"Error": problem} if problem else {}),
+        }
 
     def worklist(self, request: Request) -> Response:
         """GET /openmrs/worklist"""
         limit = _number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
-        since = _number(request, "since", 0, 0, MOST)
+        since = _number(request, "since", 0, 0, LARGEST_SINCE)
         wanted = {
             keyword: request.query[keyword] for keyword in FILTERS if keyword in request.query
         }
@@ -191,7 +295,7 @@ class Routes:
         """GET /openmrs/notifications"""
         _refuse_unknown(request, ("state", "kind", "limit", "since"))
         limit = _number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
-        since = _number(request, "since", 0, 0, MOST)
+        since = _number(request, "since", 0, 0, LARGEST_SINCE)
         state = _one_of(NotificationState, request, "state")
         kind = _one_of(Kind, request, "kind") or Kind.COMPLETED
         found = self._desk.notifications(state, kind=kind, limit=limit, since=since)
@@ -258,12 +362,10 @@ def _counts(snapshot: Snapshot | None) -> dict[str, int]:
     """Steps of the list, those that scanners can get, and those that they should but can't."""
     if snapshot is None:
         return {"Steps": 0, "Offered": 0, "Skipped": 0}
-    waiting = sum(item.step.status.is_open for item in snapshot.items)
-    offered = len(snapshot.offered)
     return {
         "Steps": len(snapshot.items),
-        "Offered": offered,
-        "Skipped": waiting - offered + len(snapshot.rejected),
+        "Offered": len(snapshot.offered),
+        "Skipped": snapshot.skipped,
     }
 
 
@@ -309,11 +411,12 @@ def _id(text: str) -> int:
 
 
 def _body(request: Request) -> dict[str, Any]:
-    if len(request.body) > LARGEST_BODY:
-        raise HttpError(413, f"the body is longer than {LARGEST_BODY} bytes")
+    if request.body.count(b"[") + request.body.count(b"{") > MOST_BRACKETS:
+        raise HttpError(400, "the body is nested too deeply")
     try:
         body = json.loads(request.body)
-    except (ValueError, RecursionError):
+        json.dumps(body, ensure_ascii=False).encode()  # no half of a surrogate pair
+    except ValueError:
         raise HttpError(400, "the body is no JSON") from None
     if not isinstance(body, dict):
         raise HttpError(400, "the body must be a JSON object")

@@ -446,6 +446,16 @@ class Database:
             found = {row[0]: row[1] for row in connection.execute(query)}
         return {state: found.get(state.value, 0) for state in NotificationState}
 
+    def oldest_pending(self) -> float | None:
+        """When the oldest pending notification of a completed step was made, None where none is."""
+        query = sa.select(sa.func.min(notifications.c.created)).where(
+            notifications.c.kind == Kind.COMPLETED.value,
+            notifications.c.state == NotificationState.PENDING.value,
+        )
+        with self._transaction() as connection:
+            oldest: float | None = connection.scalar(query)
+        return oldest
+
     def list_notifications(
         self,
         state: NotificationState | None = None,

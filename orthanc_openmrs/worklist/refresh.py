@@ -108,6 +108,7 @@ class Refresher:
         self._digest = b""
         self._not_kept = ""
         self._status = SourceStatus()
+        self._failed_reads = 0
         self._condition = threading.Condition()
         self._started_reads = 0
         self._ended_reads = 0
@@ -120,6 +121,11 @@ class Refresher:
     def status(self) -> SourceStatus:
         """How OpenMRS answers."""
         return self._status
+
+    @property
+    def failed_reads(self) -> int:
+        """Reads that failed since the start."""
+        return self._failed_reads
 
     def restore(self) -> None:
         """Serve the list that was kept, until the first read."""
@@ -254,6 +260,7 @@ class Refresher:
     def _note_failure(self, problem: OpenMRSError) -> None:
         before = self._status
         now = self._clock()
+        self._failed_reads += 1
         self._status = SourceStatus(
             last_success=before.last_success,
             last_error=str(problem),

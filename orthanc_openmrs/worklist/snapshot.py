@@ -39,7 +39,8 @@ class _Built:
 class Snapshot:
     """The list at one moment.
 
-    `items` are all steps, by date, time and id; `offered` those that scanners can get.
+    `items` are all steps, by date, time and id; `offered` those that scanners can get;
+    `skipped` counts what they should get and can't.
     `read_at` is when OpenMRS gave the list (seconds since the epoch), `day` the date (DA)
     that counts as today. Build it with `build`.
     """
@@ -47,6 +48,7 @@ class Snapshot:
     requests: tuple[ImagingRequest, ...]
     items: tuple[WorklistItem, ...]
     offered: tuple[WorklistItem, ...]
+    skipped: int
     rejected: tuple[Rejected, ...]
     generation: str
     read_at: float
@@ -97,6 +99,9 @@ class Snapshot:
             requests=tuple(requests),
             items=tuple(items),
             offered=offered,
+            skipped=sum(item.step.status.is_open for item in items)
+            - len(offered)
+            + len(found.rejected),
             rejected=found.rejected,
             generation=found.generation,
             read_at=read_at,

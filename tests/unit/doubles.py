@@ -254,10 +254,17 @@ class ChangeTypes:
     STABLE_STUDY = 9
 
 
+class MetricsTypes:
+    """How a metric is kept, with Orthanc's own number."""
+
+    DEFAULT = 0
+
+
 class OrthancModule:
     """The module `orthanc`: a configuration, a core REST API, a log, and what is registered."""
 
     ChangeType = ChangeTypes
+    MetricsType = MetricsTypes
     OrthancException = OrthancException
 
     def __init__(
@@ -272,6 +279,7 @@ class OrthancModule:
         self.routes: dict[str, Any] = dict(routes or {})
         self.lines: list[tuple[str, str]] = []
         self.done: list[str] = []
+        self.metrics: dict[str, float] = {}
         self.on_worklist: Any = None
         self.on_change: Any = None
         self.on_request: Any = None
@@ -314,6 +322,10 @@ class OrthancModule:
 
     def RestApiPost(self, uri: str, body: bytes, /) -> bytes:
         return self.RestApiGet(f"{uri} {body.decode()}")
+
+    def SetMetricsValue(self, name: str, value: float, metrics_type: int, /) -> None:
+        assert metrics_type == MetricsTypes.DEFAULT
+        self.metrics[name] = value
 
     def RegisterWorklistCallback(self, callback: Any, /) -> None:
         self.on_worklist = callback

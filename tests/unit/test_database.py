@@ -134,6 +134,7 @@ def test_a_new_database_holds_nothing(database: Database) -> None:
     assert database.load_worklist() is None
     assert database.next_due() is None
     assert database.notification_counts() == dict.fromkeys(NotificationState, 0)
+    assert database.oldest_pending() is None
 
 
 def _corrupt(path: Path) -> None:
@@ -305,6 +306,7 @@ def test_a_notification_says_what_became_of_it(database: Database, clock: Frozen
         FAILED: 1,
         DISCARDED: 0,
     }
+    assert database.oldest_pending() == 1000
     assert [n.id for n in database.list_notifications(PENDING)] == [sixteen.id]
     assert [n.id for n in database.list_notifications(since=fifteen.id, limit=1)] == [fifteen.id]
 

@@ -14,7 +14,9 @@ from orthanc_openmrs.config import SCHEMA, SECTION, Settings, read_settings
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
 from orthanc_openmrs.openmrs.documents import MAX_STEPS
 from orthanc_openmrs.rest.messages import REASONS
-from orthanc_openmrs.rest.routes import FILTERS, LARGEST_BODY, LARGEST_PAGE
+from orthanc_openmrs.rest.router import LARGEST_BODY
+from orthanc_openmrs.rest.routes import FILTERS
+from orthanc_openmrs.rest.schemas import LARGEST_PAGE
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, Attribute, Level
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.matching import Caller, attribute_test, rules

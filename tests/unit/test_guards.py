@@ -16,6 +16,7 @@ from orthanc_openmrs.errors import (
     WorklistUnavailable,
 )
 from orthanc_openmrs.host import guards, logs
+from orthanc_openmrs.metrics import FAILED
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, error
 from orthanc_openmrs.rest.router import Route, Router
 from orthanc_openmrs.worklist.service import Answers
@@ -177,6 +178,46 @@ def test_every_request_gets_one_answer_whichever_plugin_it_is(
     assert status in (200, 405) or json.loads(output.body)["HttpStatus"] == status
     failed = [level for level, line in orthanc.lines if "failed" in line]
     assert failed == ["error"] * (status == 500)
+
+
+@pytest.mark.parametrize(
+    ("decoded", "given", "meant"),
+    [
+        (False, {"a": "CT%2BCT", "b": "x+y"}, {"a": "CT+CT", "b": "x y"}),
+        (
+            False,
+            {"%61": "%E1%9E%85", "b": "%FF", "c": "100%"},
+            {"a": "ច", "b": "\ufffd", "c": "100%"},
+        ),
+        (True, {"a": "CT+CT", "b": "%41"}, {"a": "CT+CT", "b": "%41"}),
+    ],
+)
+def test_arguments_are_decoded_once_whichever_orthanc_it_is(
+    decoded: bool, given: dict[str, str], meant: dict[str, str]
+) -> None:
+    asked: list[Request] = []
+
+    def ask(request: Request) -> Response:
+        asked.append(request)
+        return Response(200)
+
+    guards.rest_callback(ask, decoded=decoded)(Output(), "/x", method="GET", get=given, headers={})
+    assert asked[0].query == meant
+
+
+def test_queries_are_noted_with_their_answers_or_as_failed() -> None:
+    noted: list[int] = []
+    find = Find(b"")
+    callback = guards.worklist_callback(
+        lambda identifier, ae_title: Answers([b"1", b"2"]), lambda _, answers: noted.append(answers)
+    )
+    callback(find, find, "CT1", "O")
+    failing = guards.worklist_callback(
+        raising(ValueError("no dataset")), lambda _, answers: noted.append(answers)
+    )
+    with pytest.raises(ValueError, match="no dataset"):
+        failing(find, find, "CT1", "O")
+    assert noted == [2, FAILED]
 
 
 def test_an_error_has_the_words_it_was_given(orthanc: OrthancModule) -> None:

@@ -113,7 +113,8 @@ def test_a_start_registers_the_callbacks_and_says_so(
         f"OpenMRS: orthanc-openmrs {__version__} serves the worklist of OpenMRS",
     ) in (orthanc.lines)
     assert (tmp_path / "db" / "openmrs.db").exists()
-    assert threads() == ["openmrs-refresh"], "studies wait until Orthanc has started"
+    reading = ["openmrs-count", "openmrs-refresh"]
+    assert threads() == reading, "studies wait until Orthanc has started"
     assert os.environ["TCP_NODELAY"] == "1"
 
 
@@ -242,7 +243,7 @@ def test_from_the_list_to_the_completed_step_and_no_name_in_the_log(
         on_change = plugin.on_change if chained else orthanc.on_change
         assert (orthanc.on_change is None) is chained
         on_change(ChangeTypes.ORTHANC_STARTED, 4, "")
-        assert len(threads()) == 12
+        assert len(threads()) == 14
 
         assert json.loads(ask(orthanc, "/worklist/refresh", "POST").body)["Offered"] == 1
         find = Find(identifier({"PatientName": f"{MARK}*"}, {"ScheduledStationAETitle": "CT1"}))
@@ -326,7 +327,7 @@ def test_orthanc_ends_whatever_openmrs_does(tmp_path: Path, hangs: bool) -> None
         orthanc = orthanc_in(tmp_path, server.url, OpenMRS={"PersonNames": "lookup"})
         plugin.start(orthanc)
         orthanc.on_change(ChangeTypes.ORTHANC_STARTED, 4, "")
-        assert len(threads()) == 13
+        assert len(threads()) == 15
         if hangs:
             assert reached.wait(PATIENCE)
         started = time.monotonic()

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -12,7 +11,8 @@ import pytest
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
-from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.metrics import Backlog, Known
 from orthanc_openmrs.model import (
     NewNotification,
     NotificationState,
@@ -21,8 +21,9 @@ from orthanc_openmrs.model import (
     StepStatus,
 )
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
-from orthanc_openmrs.rest.router import Route, Router
-from orthanc_openmrs.rest.routes import LARGEST_BODY, LARGEST_PAGE, Routes, moment
+from orthanc_openmrs.rest.router import LARGEST_BODY, Route, Router
+from orthanc_openmrs.rest.routes import Routes, moment
+from orthanc_openmrs.rest.schemas import LARGEST_PAGE
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.attributes import KNOWN
 from orthanc_openmrs.worklist.refresh import SourceStatus
@@ -51,7 +52,7 @@ class Application:
     def __init__(self, found: RequestList | None = LISTED) -> None:
         self.clock = FrozenClock(NOON)
         self.source = SourceStatus(last_success=NOON)
-        self.broken: StoreError | None = None
+        self.counted, self.problem = True, ""
         self.away: OpenMRSError | None = None
         self.worklist = Worklist(
             StationRules(own_steps_only=True), max_staleness=100, clock=self.clock
@@ -78,7 +79,7 @@ class Application:
                 read_now=lambda: self.read_now(1),
                 desk=desk,
                 look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get,
-                notification_counts=self.counts,
+                backlog=self.backlog,
             ).table()
         )
 
@@ -88,11 +89,10 @@ class Application:
             raise self.away
         return Snapshot.build(LISTED, read_at=self.clock.now, day=TODAY)
 
-    def counts(self) -> Mapping[NotificationState, int]:
-        """Two of each state, unless the database is broken."""
-        if self.broken:
-            raise self.broken
-        return dict.fromkeys(NotificationState, 2)
+    def backlog(self) -> Known:
+        """Two of each state, where they were counted."""
+        counts = dict.fromkeys(NotificationState, 2)
+        return Known(Backlog(counts, None) if self.counted else None, self.problem)
 
     def ask(self, path: str, method: str = "GET", **query: str) -> Response:
         """The answer to a request."""
@@ -318,6 +318,7 @@ def test_a_step_is_a_wl_file(app: Application) -> None:
         assert inside.ScheduledStationAETitle == title
 
 
+STATES = ("Pending", "Delivered", "Held", "Failed", "Discarded")
 COUNTS = {"Steps": 6, "Offered": 4, "Skipped": 2}
 
 
@@ -333,15 +334,19 @@ def test_the_status_tells_how_everything_is(app: Application) -> None:
             "LastError": None,
         },
         "Worklist": COUNTS | {"AgeSeconds": 12.3, "Stale": False},
-        "Notifications": dict.fromkeys(("Pending", "Delivered", "Held", "Failed", "Discarded"), 2),
+        "Notifications": dict.fromkeys(STATES, 2),
     }
 
 
 def test_the_status_is_told_when_nothing_works() -> None:
     app = Application(None)
     app.source = SourceStatus(last_error="HTTP 401", error_kind="credentials")
-    app.broken = StoreError("the database fails: disk I/O error")
+    app.problem = "the database fails: disk I/O error"
     document = app.get("/status")
+    assert document["Notifications"] == {**dict.fromkeys(STATES, 2), "Error": app.problem}
+    app.counted = False
+    document = app.get("/status")
+    assert document["Notifications"] == {"Error": app.problem}
     assert document["OpenMRS"]["Reachable"] is False
     assert document["OpenMRS"]["LastSuccess"] is None
     assert "ImagingWorklistUsername" in document["OpenMRS"]["LastError"]
@@ -352,7 +357,8 @@ def test_the_status_is_told_when_nothing_works() -> None:
         "AgeSeconds": None,
         "Stale": True,
     }
-    assert "disk I/O error" in str(document["Notifications"])
+    app.problem = ""
+    assert "not counted yet" in app.get("/status")["Notifications"]["Error"]
 
 
 def test_the_list_is_read_when_somebody_asks(app: Application) -> None:
@@ -444,10 +450,13 @@ REPORT = b'{"ScheduledProcedureStepID": "1"}'
         ("POST", "/studies/nobody/report", REPORT, 404, "no study nobody"),
         ("POST", "/studies/gone/report", REPORT, 404, "no study gone"),
         ("POST", "/studies/s/report", b"", 400, "no JSON"),
-        ("POST", "/studies/s/report", b"[" * 50_000, 400, "no JSON"),
+        ("POST", "/studies/s/report", b"[" * 50_000, 400, "nested"),
         ("POST", "/studies/s/report", b"\xff", 400, "no JSON"),
         ("POST", "/studies/s/report", b"[]", 400, "object"),
         ("POST", "/studies/s/report", b"{}", 400, "ScheduledProcedureStepID"),
+        ("POST", "/studies/s/report", b"[" * 65, 400, "nested"),
+        ("POST", "/studies/s/report", b'{"a":' * 65, 400, "nested"),
+        ("POST", "/studies/s/report", b'{"ScheduledProcedureStepID": "\\ud800"}', 400, "no JSON"),
         ("POST", "/studies/s/report", b'{"ScheduledProcedureStepID": 1}', 400, "must be"),
         ("POST", "/studies/s/report", b'{"ScheduledProcedureStepID": ""}', 400, "must be"),
         ("POST", "/studies/s/report", REPORT[:-1] + b', "Force": true}', 400, "must be"),

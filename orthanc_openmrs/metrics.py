@@ -1,0 +1,272 @@
+"""What is counted and measured, for Orthanc's Prometheus endpoint and for /openmrs/status.
+
+Decides: the names, how often they are told, and what is told while the database doesn't answer.
+Who counts waits for nobody: a query costs an append to a queue. Must not know: Orthanc's module,
+SQL.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orthanc_openmrs.errors import StoreError
+from orthanc_openmrs.model import NotificationState
+from orthanc_openmrs.worklist.refresh import SourceStatus
+from orthanc_openmrs.worklist.service import Worklist
+
+_log = logging.getLogger(__name__)
+
+PREFIX = "orthanc_openmrs_"
+
+INTERVAL = 5.0
+"""Seconds between two pushes, and at most between two counts of the notifications."""
+
+PATIENCE = 0.002
+"""Seconds that a reader waits for counts newer than those at hand."""
+
+SLOW = 1.0
+"""Seconds after which a count that doesn't end is told as a problem of the database."""
+
+WINDOW = 60.0
+"""Seconds over which the longest query is told: a scrape a minute misses none."""
+
+UNREAD_QUERIES = 65536
+"""Queries that are kept between two pushes; beyond, the oldest are forgotten uncounted."""
+
+FAILED = -1
+"""The number of answers of a query that failed."""
+
+METRICS = {
+    "worklist_age_seconds": "since OpenMRS gave the list; absent before the first one",
+    "worklist_steps": "steps of the list",
+    "worklist_offered": "steps that scanners can get",
+    "worklist_skipped": "open steps that can't be offered",
+    "reachable": "1 while OpenMRS gives its list, else 0",
+    "refresh_failures_total": "reads of the list that failed",
+    "queries_total": "C-FINDs of scanners, failed ones among them",
+    "queries_failed_total": "C-FINDs that failed",
+    "answers_total": "steps that were answered",
+    "query_milliseconds_total": "time spent on C-FINDs; over queries_total, their mean",
+    "query_milliseconds_max": "the longest C-FIND of the last minute, 0 where there was none",
+    "notifications_pending": "notifications that wait for OpenMRS",
+    "notifications_delivered": "notifications that OpenMRS has",
+    "notifications_held": "notifications that wait for a person",
+    "notifications_failed": "notifications that OpenMRS refused",
+    "notifications_discarded": "notifications that are never sent",
+    "oldest_pending_seconds": "since the oldest pending notification was made, 0 where none is",
+    "database_answers": "1 while the plugin's database answers, else 0",
+}
+"""Each metric without its prefix, and what it is. Orthanc keeps 32-bit floats: above 16 million a
+total is rounded, but never stands still."""
+
+
+class Backlog(NamedTuple):
+    """How many notifications there are in each state, and when the oldest pending one was made."""
+
+    counts: Mapping[NotificationState, int]
+    oldest_pending: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The last backlog that the database told, None before the first; `problem` says why it isn't
+    newer, "" where it is new enough."""
+
+    backlog: Backlog | None = None
+    problem: str = ""
+
+
+class BacklogWatch:
+    """Counts the notifications in a thread of its own, so that nobody waits for the database."""
+
+    def __init__(self, count: Callable[[], Backlog]) -> None:
+        self._count = count
+        self._known = Known()
+        self._condition = threading.Condition()
+        self._started = 0
+        self._ended = 0
+        self._started_at = 0.0
+        self._wanted = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="openmrs-count", daemon=True)
+
+    def start(self) -> None:
+        """Start counting; the first count is at once."""
+        self._thread.start()
+
+    def tell_to_stop(self) -> None:
+        """Let the thread end."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the end of the thread until a moment of `time.monotonic`."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def fresh(self) -> Known:
+        """The backlog as of now, or after `PATIENCE` seconds the last one that is known."""
+        with self._condition:
+            if self._running_for() < PATIENCE:
+                ticket = self._started + 1
+                self._wanted = True
+                self._condition.notify_all()
+                self._condition.wait_for(lambda: self._ended >= ticket, PATIENCE)
+            return self._last()
+
+    def last(self) -> Known:
+        """The last backlog that is known."""
+        with self._condition:
+            return self._last()
+
+    def _last(self) -> Known:
+        seconds = self._running_for()
+        if seconds < SLOW:
+            return self._known
+        return Known(self._known.backlog, f"the database hasn't answered for {seconds:.0f} s")
+
+    def _running_for(self) -> float:
+        running = self._ended < self._started
+        return time.monotonic() - self._started_at if running else 0.0
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if self._stopping:
+                    return
+                self._wanted = False
+                self._started += 1
+                self._started_at = time.monotonic()
+            try:
+                known = Known(self._count())
+            except StoreError as problem:
+                known = Known(self._known.backlog, str(problem))
+            except Exception as problem:  # the thread must live
+                _log.exception("the notifications can't be counted")
+                known = Known(self._known.backlog, f"can't be counted: {type(problem).__name__}")
+            with self._condition:
+                self._known = known
+                self._ended = self._started
+                self._condition.notify_all()
+                self._condition.wait_for(lambda: self._wanted or self._stopping, INTERVAL)
+
+
+class Tally:
+    """Counts C-FINDs. `note` may be called from any thread, and takes no lock: the queue's append
+    is atomic. Only the thread that pushes may call `add_up`."""
+
+    def __init__(self) -> None:
+        self._noted: deque[tuple[float, int]] = deque(maxlen=UNREAD_QUERIES)
+        self._recent: deque[tuple[float, float]] = deque()
+        self._totals = dict.fromkeys(
+            ("queries_total", "queries_failed_total", "answers_total", "query_milliseconds_total"),
+            0.0,
+        )
+
+    def note(self, seconds: float, answers: int) -> None:
+        """A query took so long and got so many answers, or `FAILED`."""
+        self._noted.append((seconds, answers))
+
+    def add_up(self, now: float) -> dict[str, float]:
+        """The metrics of the queries until now (`now` of a clock that only goes on)."""
+        longest = 0.0
+        for _ in range(len(self._noted)):
+            seconds, answers = self._noted.popleft()
+            self._totals["queries_total"] += 1
+            self._totals["query_milliseconds_total"] += seconds * 1000
+            if answers == FAILED:
+                self._totals["queries_failed_total"] += 1
+            else:
+                self._totals["answers_total"] += answers
+            longest = max(longest, seconds * 1000)
+        self._recent.append((now, longest))
+        while self._recent[0][0] <= now - WINDOW:
+            self._recent.popleft()
+        return {
+            **self._totals,
+            "query_milliseconds_max": max(longest for _, longest in self._recent),
+        }
+
+
+class Metrics:
+    """Pushes every figure to Orthanc, in a thread of its own.
+
+    `push` is given the whole name and the value.
+    """
+
+    def __init__(
+        self,
+        push: Callable[[str, float], None],
+        *,
+        worklist: Worklist,
+        source_status: Callable[[], SourceStatus],
+        failed_reads: Callable[[], int],
+        backlog: Callable[[], Known],
+        tally: Tally,
+        clock: Callable[[], float],
+        interval: float = INTERVAL,
+    ) -> None:
+        self._interval = interval
+        self._push = push
+        self._worklist = worklist
+        self._source_status = source_status
+        self._failed_reads = failed_reads
+        self._backlog = backlog
+        self._tally = tally
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="openmrs-metrics", daemon=True)
+
+    def start(self) -> None:
+        """Start pushing. Orthanc takes no metric before it has started."""
+        self._thread.start()
+
+    def tell_to_stop(self) -> None:
+        """Let the thread end."""
+        self._stopping.set()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the end of the thread until a moment of `time.monotonic`."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def figures(self) -> dict[str, float]:
+        """Each metric that has a value now, by its name without prefix."""
+        source = self._source_status()
+        snapshot = self._worklist.snapshot
+        age = self._worklist.age()
+        known = self._backlog()
+        found: dict[str, float] = {
+            "reachable": bool(source.last_success) and not source.last_error,
+            "refresh_failures_total": self._failed_reads(),
+            "database_answers": not known.problem and known.backlog is not None,
+            **self._tally.add_up(time.monotonic()),
+        }
+        if age is not None:
+            found["worklist_age_seconds"] = age
+        if snapshot is not None:
+            found["worklist_steps"] = len(snapshot.items)
+            found["worklist_offered"] = len(snapshot.offered)
+            found["worklist_skipped"] = snapshot.skipped
+        if known.backlog is not None:
+            for state in NotificationState:
+                found[f"notifications_{state.value}"] = known.backlog.counts[state]
+            oldest = known.backlog.oldest_pending
+            found["oldest_pending_seconds"] = (
+                0.0 if oldest is None else max(0.0, self._clock() - oldest)
+            )
+        return {name: float(value) for name, value in found.items()}
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                for name, value in self.figures().items():
+                    self._push(PREFIX + name, value)
+            except Exception:  # the thread must live
+                _log.exception("the metrics can't be told")
+            self._stopping.wait(self._interval)

@@ -1,0 +1,155 @@
+"""OpenAPI says what the table of routes says, and the routes answer what it says."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.model import NotificationState
+from orthanc_openmrs.rest.messages import REASONS, Request, Response
+from orthanc_openmrs.rest.openapi import document, names_in, statuses
+from orthanc_openmrs.rest.router import Route
+from orthanc_openmrs.rest.schemas import PATH_PARAMETERS, SCHEMAS, ref
+from tests.contract_of_rest import Contract
+from tests.unit.test_routes import Application
+
+TABLE = Application().router.routes
+
+
+def undescribed(route: Route) -> list[str]:
+    """What OpenAPI lacks of a row."""
+    names = [parameter.name for parameter in route.query]
+    return [
+        *(["summary"] if not route.summary else []),
+        *(["answer"] if route.answer is None else []),
+        *(["body"] if route.body and route.method in ("GET", "DELETE") else []),
+        *(["query"] if len(set(names)) < len(names) else []),
+        *(f"the name {name}" for name in names_in(route.path) if name not in PATH_PARAMETERS),
+        *(f"the status {status}" for status in statuses(route) if status not in REASONS),
+    ]
+
+
+@pytest.mark.parametrize("route", TABLE, ids=lambda route: f"{route.method} {route.path}")
+def test_every_row_of_the_table_is_described(route: Route) -> None:
+    assert undescribed(route) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "lacks"),
+    [
+        ({}, ["answer"]),
+        ({"answer": ref("Step"), "summary": ""}, ["summary"]),
+        ({"answer": ref("Step"), "path": "/x/{thing}"}, ["the name thing"]),
+        ({"answer": ref("Step"), "errors": (418,)}, ["the status 418"]),
+        ({"answer": ref("Step"), "body": ref("Report")}, ["body"]),
+        ({"answer": ref("Step")}, []),
+    ],
+)
+def test_a_row_that_isnt_described_is_noticed(changes: dict[str, Any], lacks: list[str]) -> None:
+    bare = Route("GET", "/x/{step}", lambda request: Response(200), "One")
+    made = Route(**{**_fields(bare), **changes})
+    assert undescribed(made) == lacks
+
+
+def _fields(route: Route) -> dict[str, Any]:
+    return {name: getattr(route, name) for name in ("method", "path", "handler", "summary")}
+
+
+def test_the_document_has_the_table_and_nothing_else() -> None:
+    response = Application().ask("/openapi.json")
+    told = json.loads(response.body)
+    assert told == json.loads(json.dumps(document(TABLE)))
+    assert told["openapi"] == "3.1.0"
+    operations = Contract(told).operations
+    assert set(operations) == {(route.method, route.path) for route in TABLE}
+    ids = [operation["operationId"] for operation in operations.values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+    for schema in SCHEMAS.values():
+        Draft202012Validator.check_schema(schema)
+    for name in json.dumps(document(TABLE)).split("#/components/schemas/")[1:]:
+        assert name.partition('"')[0] in SCHEMAS
+
+
+# --- the answers ---------------------------------------------------------------------------
+
+
+def _as_it_is(app: Application) -> None: ...
+
+
+def _away(app: Application) -> None:
+    app.away = OpenMRSError("unreachable", "connection failed")
+
+
+def _uncounted(app: Application) -> None:
+    app.counted, app.problem = False, "the database fails: locked"
+
+
+def _told(app: Application) -> None:
+    app.tells(*NotificationState)
+
+
+REPORT = b'{"ScheduledProcedureStepID": "1"}'
+
+
+@pytest.mark.parametrize(
+    ("prepare", "method", "path", "query", "body", "status"),
+    [
+        (_as_it_is, "GET", "/status", {}, b"", 200),
+        (_uncounted, "GET", "/status", {}, b"", 200),
+        (_as_it_is, "GET", "/worklist", {}, b"", 200),
+        (_as_it_is, "GET", "/worklist", {"aet": "CT1", "limit": "2"}, b"", 200),
+        (_as_it_is, "GET", "/worklist", {"limit": "x"}, b"", 400),
+        (_as_it_is, "POST", "/worklist/refresh", {}, b"", 200),
+        (_away, "POST", "/worklist/refresh", {}, b"", 503),
+        (_as_it_is, "POST", "/worklist/refresh", {}, b" " * 70000, 413),
+        (_as_it_is, "GET", "/worklist/1", {}, b"", 200),
+        (_as_it_is, "GET", "/worklist/1", {"aet": "MR1", "Modality": "MR"}, b"", 200),
+        (_as_it_is, "GET", "/worklist/1", {"Modality": "MR"}, b"", 400),
+        (_as_it_is, "GET", "/worklist/nothing", {}, b"", 404),
+        (_as_it_is, "GET", "/worklist/1/file", {}, b"", 200),
+        (_as_it_is, "GET", f"/worklist/{'1' * 17}/file", {}, b"", 409),
+        (_told, "GET", "/notifications", {}, b"", 200),
+        (_told, "GET", "/notifications", {"state": "held"}, b"", 200),
+        (_told, "GET", "/notifications", {"state": "x"}, b"", 400),
+        (_told, "GET", "/notifications/1", {}, b"", 200),
+        (_told, "GET", "/notifications/99", {}, b"", 404),
+        (_told, "POST", "/notifications/1/retry", {}, b"", 200),
+        (_told, "POST", "/notifications/2/retry", {}, b"", 409),
+        (_told, "DELETE", "/notifications/1", {}, b"", 200),
+        (_told, "DELETE", "/notifications/2", {}, b"", 409),
+        (_as_it_is, "POST", "/studies/s/report", {}, REPORT, 200),
+        (_as_it_is, "POST", "/studies/s/report", {}, b"{}", 400),
+        (_as_it_is, "POST", "/studies/nothing/report", {}, REPORT, 404),
+        (_as_it_is, "GET", "/openapi.json", {}, b"", 200),
+    ],
+)
+def test_answers_are_as_the_document_says(
+    prepare: Callable[[Application], None],
+    method: str,
+    path: str,
+    query: dict[str, str],
+    body: bytes,
+    status: int,
+) -> None:
+    app = Application()
+    prepare(app)
+    response = app.router.respond(Request(method, f"/openmrs{path}", query, {}, body))
+    assert response.status == status, response.body
+    Contract(document(TABLE)).check(method, f"/openmrs{path}", status, response.body)
+
+
+def test_an_answer_with_another_key_is_noticed() -> None:
+    contract = Contract(document(TABLE))
+    response = Application().ask("/worklist/refresh", "POST")
+    counts = json.loads(response.body)
+    for wrong in (counts | {"More": 1}, {"Steps": 1}, counts | {"Steps": "1"}):
+        with pytest.raises(ValidationError):
+            contract.check("POST", "/openmrs/worklist/refresh", 200, json.dumps(wrong).encode())
+    with pytest.raises(AssertionError, match="418"):
+        contract.check("POST", "/openmrs/worklist/refresh", 418, b"{}")
