@@ -16,6 +16,7 @@ from jsonschema.exceptions import ValidationError
 from sqlalchemy import URL
 
 from orthanc_openmrs.errors import ConfigurationError
+from orthanc_openmrs.mapping.viewers import ViewerSettings, viewer_settings
 from orthanc_openmrs.worklist.datasets import CODECS
 from orthanc_openmrs.worklist.matching import Station
 
@@ -23,6 +24,8 @@ _AE_TITLE = {"type": "string", "pattern": r"^(?=.*[^ ])[ -\[\]-~]{1,16}\Z"}
 _DAYS = {"type": "integer", "minimum": 0, "maximum": 36500}
 _URL = {"type": "string", "pattern": r"^https?://[^/\s]+\S*\Z"}
 _FILE = {"type": "string", "minLength": 1}
+
+_FIRST_USER_METADATA = 1024
 
 EVIDENCE = (
     "StudyInstanceUID",
@@ -71,6 +74,7 @@ SECTION: dict[str, Any] = {
         },
         "HoldPatientMismatch": {"type": "boolean", "default": True},
         "ReportInProgress": {"type": "boolean", "default": True},
+        "PatientMetadata": {"type": "integer", "minimum": 0, "maximum": 65535, "default": 4026},
         "Database": {"type": "string", "pattern": r"^(sqlite|postgresql\+psycopg)://"},
         "KeepDelivered": {"type": "number", "minimum": 0, "maximum": 36500, "default": 90},
         "Debug": {"type": "boolean", "default": False},
@@ -115,6 +119,8 @@ class Settings:
     link_by: tuple[str, ...]
     hold_patient_mismatch: bool
     report_in_progress: bool
+    patient_metadata: int
+    viewers: ViewerSettings
     database: str = field(repr=False)
     keep_delivered: float
     debug: bool
@@ -163,6 +169,8 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         link_by=tuple(section["LinkBy"]),
         hold_patient_mismatch=section["HoldPatientMismatch"],
         report_in_progress=section["ReportInProgress"],
+        patient_metadata=_user_metadata(int(section["PatientMetadata"])),
+        viewers=viewer_settings(configuration),
         database=section.get("Database") or _default_database(configuration, folder),
         keep_delivered=section["KeepDelivered"] * 86400,
         debug=section["Debug"],
@@ -298,6 +306,16 @@ def _station(rules: Mapping[str, Any]) -> Station:
 def _whole(days: float | None) -> int | None:
     """JSON's 7.0 is a whole number too."""
     return None if days is None else int(days)
+
+
+def _user_metadata(number: int) -> int:
+    """Orthanc keeps the numbers below for itself."""
+    if 0 < number < _FIRST_USER_METADATA:
+        raise ConfigurationError(
+            "OpenMRS.PatientMetadata",
+            f"is a number out of range, expected 0 (none) or {_FIRST_USER_METADATA} to 65535",
+        )
+    return number
 
 
 def _existing_file(section: Mapping[str, Any], key: str, folder: Path) -> str | None:

@@ -8,6 +8,7 @@ that they feed.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class StepStatus(StrEnum):
@@ -138,7 +139,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewNotification:
-    """A notification to be stored. `update` is the status POST as JSON, "" while held."""
+    """A notification to be stored. `update` is the status POST as JSON, "" while held;
+    `patient_id` the uuid of the request's patient, "" where it is none."""
 
     study: str
     study_instance_uid: str
@@ -149,6 +151,7 @@ class NewNotification:
     evidence: str = ""
     reason: str = ""
     update: str = field(default="", repr=False)
+    patient_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,16 @@ class Notification:
     last_error: str
     created: float
     delivered: float
+    patient_id: str = ""
+
+
+class LinkedStep(NamedTuple):
+    """A step that a notification links a study to; `patient_id` is the uuid of its request's
+    patient, "" where that is none."""
+
+    study: str
+    patient_id: str
+    scheduled_procedure_step_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,12 @@ from orthanc_openmrs.config import Settings, read_settings
 from orthanc_openmrs.errors import PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
+from orthanc_openmrs.host.studies import OrthancStudies
+from orthanc_openmrs.mapping.keeper import Keeper
+from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
 from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.rest.mapping_routes import MappingRoutes
 from orthanc_openmrs.rest.router import Router
 from orthanc_openmrs.rest.routes import Routes
 from orthanc_openmrs.store.database import Database, SchemaTooNew
@@ -54,6 +58,7 @@ class Plugin:
 
     def __init__(self, host: Orthanc, settings: Settings) -> None:
         self._change_type = host.ChangeType
+        self._resource_type = host.ResourceType
         self._client = OpenMRSClient(
             worklist_url=settings.worklist_url,
             update_url=settings.update_url,
@@ -100,6 +105,15 @@ class Plugin:
             clock=time.time,
         )
         get = guards.core_rest(host)
+        studies = OrthancStudies(host)
+        mapping = PatientMapping(
+            studies=studies,
+            records=self._database,
+            metadata=settings.patient_metadata,
+            later=self._look_at,
+            clock=time.time,
+        )
+        self._keeper = Keeper(mapping)
         self._reporter = Reporter(
             outbox=self._database,
             read_study=lambda study: read_study(get, study),
@@ -108,6 +122,7 @@ class Plugin:
             updates=self._client,
             policy=Policy(settings.link_by, settings.hold_patient_mismatch),
             report_in_progress=settings.report_in_progress,
+            on_link=self._keeper.look_at,
             clock=time.time,
         )
         self._changes = ChangeReader(
@@ -124,7 +139,7 @@ class Plugin:
             lists=self._refresher,
             list_timeout=2 * settings.timeout,
             keep_delivered=settings.keep_delivered,
-            on_decision=self._reporter.wake,
+            on_decision=self._decided,
             clock=time.time,
         )
         self.router = Router(
@@ -136,6 +151,12 @@ class Plugin:
                 desk=desk,
                 look_up_study=guards.look_up_study(host),
                 backlog=self._watch.fresh,
+                further=MappingRoutes(
+                    mapping=mapping,
+                    notifications=lambda study: self._database.list_notifications(study=study),
+                    plugins=studies.plugins,
+                    viewers=settings.viewers,
+                ).table(),
             ).table()
         )
 
@@ -149,6 +170,13 @@ class Plugin:
         except StoreError as problem:
             _log.error("%s", problem)
 
+    def _look_at(self, study: str) -> None:
+        self._keeper.look_at(study)
+
+    def _decided(self, study: str) -> None:
+        self._reporter.wake()
+        self._keeper.look_at(study)
+
     def _look_up_names(self, snapshot: Snapshot) -> None:
         if self._book:
             self._book.want(snapshot.offered)
@@ -161,7 +189,7 @@ class Plugin:
         self._refresher.restore()
         self._refresher.start()
 
-    def on_change(self, change_type: int, resource: str) -> None:
+    def on_change(self, change_type: int, level: int, resource: str) -> None:
         """Orthanc's changes: no network here, and no more than one insert."""
         if change_type == self._change_type.STABLE_STUDY:
             self._database.note_study(resource)
@@ -169,7 +197,11 @@ class Plugin:
             self._changes.wake()
         elif change_type == self._change_type.NEW_SERIES:
             self._changes.wake()
+        elif change_type == self._change_type.DELETED:
+            if level == self._resource_type.STUDY:
+                self._keeper.look_at(resource)
         elif change_type == self._change_type.ORTHANC_STARTED:
+            self._keeper.start()
             self._changes.start()
             self._reporter.start()
             self._metrics.start()
@@ -184,6 +216,7 @@ class Plugin:
             self._watch,
             self._reporter,
             self._changes,
+            self._keeper,
             self._refresher,
         ]
         if self._book:

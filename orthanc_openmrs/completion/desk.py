@@ -61,7 +61,7 @@ class Desk:
         lists: Lists,
         list_timeout: float,
         keep_delivered: float,
-        on_decision: Callable[[], None],
+        on_decision: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
         self._records = records
@@ -98,7 +98,7 @@ class Desk:
         if found.state not in _MAY_RETRY:
             raise Conflict(f"notification {found.id} is {found.state}: there is nothing to retry")
         self._records.retry(found, user)
-        self._on_decision()
+        self._on_decision(found.study)
         return self.notification(notification_id)[0]
 
     def discard(self, notification_id: int, user: str) -> Notification:
@@ -107,7 +107,7 @@ class Desk:
         if found.state not in _MAY_DISCARD:
             raise Conflict(f"notification {found.id} is {found.state} already")
         self._records.discard(found, user)
-        self._on_decision()
+        self._on_decision(found.study)
         return self.notification(notification_id)[0]
 
     def report(self, study_id: str, step_id: str, user: str) -> Notification:
@@ -134,7 +134,7 @@ class Desk:
         series = _representative(study, item)
         (row,) = completions(study, item.request, [Link(item.step, series)], EVIDENCE)
         told = self._records.report(row, user)
-        self._on_decision()
+        self._on_decision(study_id)
         return told
 
     def _step(self, step_id: str) -> WorklistItem:

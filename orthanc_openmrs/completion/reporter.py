@@ -16,6 +16,7 @@ from typing import Protocol
 
 from orthanc_openmrs.completion.linking import Decision, Link, Orders, Outcome, Policy, link
 from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.mapping.ownership import implied_patient
 from orthanc_openmrs.model import (
     ImagingRequest,
     Kind,
@@ -128,6 +129,7 @@ class Reporter:
         updates: Updates,
         policy: Policy,
         report_in_progress: bool,
+        on_link: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
         self._report_in_progress = report_in_progress and updates.has_step_status
@@ -137,6 +139,7 @@ class Reporter:
         self._lists = lists
         self._updates = updates
         self._policy = policy
+        self._on_link = on_link
         self._clock = clock
         self._orders: tuple[Snapshot, Orders] | None = None
         self._wake = threading.Event()
@@ -240,6 +243,8 @@ class Reporter:
             seconds = pause_after(due.attempts)
             self._outbox.postpone_study(due, seconds, f"can't be read: {type(problem).__name__}")
             return
+        if study is not None:
+            self._on_link(study.study)
         if not new:
             return
         if decision.outcome is Outcome.HELD:
@@ -462,6 +467,7 @@ def _in_progress(decision: Decision, study: StudySummary) -> list[NewNotificatio
             requested_procedure_id=decision.request.requested_procedure_id,
             scheduled_procedure_step_id=item.step.scheduled_procedure_step_id,
             evidence=decision.evidence,
+            patient_id=implied_patient(decision.request.patient_id),
         )
         for item in decision.links
         if item.step.status is StepStatus.SCHEDULED
@@ -484,6 +490,7 @@ def completions(
             update=status_update(
                 study, request, [target, *(pair for pair in pairs if pair != target)]
             ).to_json(),
+            patient_id=implied_patient(request.patient_id),
         )
         for target in pairs
     ]

@@ -66,12 +66,12 @@ def worklist_callback(
     return on_worklist
 
 
-def change_callback(on_change: Callable[[int, str], None]) -> ChangeCallback:
-    """A change: its type and the Orthanc ID of the resource."""
+def change_callback(on_change: Callable[[int, int, str], None]) -> ChangeCallback:
+    """A change: its type, the level and the Orthanc ID of the resource."""
 
     def on_orthanc_change(change_type: int, level: int, resource: str) -> None:
         try:
-            on_change(change_type, resource)
+            on_change(change_type, level, resource)
         except PluginError as problem:
             _log.error("change %d of %s is not noted: %s", change_type, resource, problem)
         except Exception:
@@ -150,7 +150,7 @@ def core_rest(host: Orthanc) -> Callable[[str], Any]:
         try:
             return json.loads(host.RestApiGet(uri))
         except host.OrthancException as problem:
-            if problem.args and problem.args[0] in _NOT_FOUND:
+            if problem.args and problem.args[0] in NOT_FOUND:
                 return None
             raise
 
@@ -177,5 +177,5 @@ _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _UID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 """A UID as bad as Orthanc keeps it; Orthanc's own look-up fails on wildcards."""
 
-_NOT_FOUND = (7, 17)
+NOT_FOUND = (7, 17)
 """Orthanc's ErrorCode InexistentItem and UnknownResource."""

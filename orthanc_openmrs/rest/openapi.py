@@ -86,7 +86,10 @@ def _operation(route: Route) -> dict[str, Any]:
         },
     }
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": _content(route.body, JSON)}
+        operation["requestBody"] = {
+            "required": route.body_required,
+            "content": _content(route.body, JSON),
+        }
     return operation
 
 

@@ -32,8 +32,8 @@ Handler = Callable[..., Response]
 class Route:
     """One row of the table. `{name}` in `path` stands for one segment, given by name.
 
-    `query`, `body`, `answer` (of `media`) and `errors` are what OpenAPI tells of it; the errors
-    that follow from the method and the path are added there.
+    `query`, `body`, `body_required`, `answer` (of `media`) and `errors` are what OpenAPI tells of
+    it; the errors that follow from the method and the path are added there.
     """
 
     method: str
@@ -42,6 +42,7 @@ class Route:
     summary: str
     query: tuple[Parameter, ...] = ()
     body: Schema | None = None
+    body_required: bool = True
     answer: Schema | None = None
     media: str = JSON
     errors: tuple[int, ...] = ()

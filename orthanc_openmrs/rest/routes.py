@@ -4,11 +4,9 @@ Decides: what each route answers, in Orthanc's habits (PascalCase keys, DICOM ke
 Must not know: Orthanc's module, SQL.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
@@ -18,6 +16,7 @@ from orthanc_openmrs.errors import NotFound, WorklistUnavailable
 from orthanc_openmrs.metrics import Known
 from orthanc_openmrs.model import Kind, Notification, NotificationState
 from orthanc_openmrs.openmrs.client import PROBLEMS
+from orthanc_openmrs.rest.arguments import json_body, number, one_of, refuse_unknown
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
 from orthanc_openmrs.rest.openapi import document
 from orthanc_openmrs.rest.router import Route
@@ -48,10 +47,6 @@ from orthanc_openmrs.worklist.snapshot import Snapshot
 ANY_STATION = "ANY"
 """The AE title in the `.wl` file of a step that belongs to every station."""
 
-MOST_BRACKETS = 64
-"""Brackets in a body. Orthanc's HTTP threads have a stack of 100 KiB: JSON of 600 levels, which
-Python's own limit allows, would end Orthanc."""
-
 DICOM_FILE: Schema = {"type": "string", "format": "binary"}
 
 FILTERS = (
@@ -66,7 +61,7 @@ STEP_KEYWORDS = frozenset(row.keyword for row in ATTRIBUTES if row.level is Leve
 
 
 class Routes:
-    """The handlers, over the parts that they show."""
+    """The handlers, over the parts that they show. `further` are the routes of other tables."""
 
     def __init__(
         self,
@@ -78,6 +73,7 @@ class Routes:
         desk: Desk,
         look_up_study: Callable[[str], str | None],
         backlog: Callable[[], Known],
+        further: Iterable[Route] = (),
     ) -> None:
         self._worklist = worklist
         self._read_now = read_now
@@ -86,6 +82,7 @@ class Routes:
         self._source_status = source_status
         self._generation = generation
         self._backlog = backlog
+        self._further = tuple(further)
 
     def table(self) -> list[Route]:
         """Every route, with what OpenAPI tells of it."""
@@ -175,6 +172,7 @@ class Routes:
                 answer=notification,
                 errors=(400, 409, 503),
             ),
+            *self._further,
             Route(
                 "GET",
                 "/openmrs/openapi.json",
@@ -228,12 +226,12 @@ class Routes:
 
     def worklist(self, request: Request) -> Response:
         """GET /openmrs/worklist"""
-        limit = _number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
-        since = _number(request, "since", 0, 0, LARGEST_SINCE)
+        limit = number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
+        since = number(request, "since", 0, 0, LARGEST_SINCE)
         wanted = {
             keyword: request.query[keyword] for keyword in FILTERS if keyword in request.query
         }
-        _refuse_unknown(request, ("aet", "limit", "since", *FILTERS))
+        refuse_unknown(request, ("aet", "limit", "since", *FILTERS))
         station = request.query.get("aet", "")
         items = self._worklist.seen_by(station) if station else list(self._snapshot().items)
         found = [
@@ -293,17 +291,17 @@ class Routes:
 
     def notifications(self, request: Request) -> Response:
         """GET /openmrs/notifications"""
-        _refuse_unknown(request, ("state", "kind", "limit", "since"))
-        limit = _number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
-        since = _number(request, "since", 0, 0, LARGEST_SINCE)
-        state = _one_of(NotificationState, request, "state")
-        kind = _one_of(Kind, request, "kind") or Kind.COMPLETED
+        refuse_unknown(request, ("state", "kind", "limit", "since"))
+        limit = number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
+        since = number(request, "since", 0, 0, LARGEST_SINCE)
+        state = one_of(NotificationState, request, "state")
+        kind = one_of(Kind, request, "kind") or Kind.COMPLETED
         found = self._desk.notifications(state, kind=kind, limit=limit, since=since)
         return answer([describe_notification(one) for one in found])
 
     def notification(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
         """GET /openmrs/notifications/{id}"""
-        _refuse_unknown(request, ())
+        refuse_unknown(request, ())
         found, decisions = self._desk.notification(_id(id))
         return answer(
             {
@@ -325,7 +323,7 @@ class Routes:
 
     def report(self, request: Request, study: str) -> Response:
         """POST /openmrs/studies/{study}/report"""
-        body = _body(request)
+        body = json_body(request)
         step = body.get("ScheduledProcedureStepID")
         if not isinstance(step, str) or not step or set(body) != {"ScheduledProcedureStepID"}:
             raise HttpError(400, 'the body must be {"ScheduledProcedureStepID": "…"}')
@@ -410,19 +408,6 @@ def _id(text: str) -> int:
     return int(text)
 
 
-def _body(request: Request) -> dict[str, Any]:
-    if request.body.count(b"[") + request.body.count(b"{") > MOST_BRACKETS:
-        raise HttpError(400, "the body is nested too deeply")
-    try:
-        body = json.loads(request.body)
-        json.dumps(body, ensure_ascii=False).encode()  # no half of a surrogate pair
-    except ValueError:
-        raise HttpError(400, "the body is no JSON") from None
-    if not isinstance(body, dict):
-        raise HttpError(400, "the body must be a JSON object")
-    return body
-
-
 def moment(seconds: float) -> str | None:
     """A time in Orthanc's form, in UTC; None for never."""
     if not seconds:
@@ -434,38 +419,6 @@ def _last_error(source: SourceStatus) -> str | None:
     if not source.last_error:
         return None
     return f"{PROBLEMS.get(source.error_kind, source.error_kind)} ({source.last_error})"
-
-
-def _number(request: Request, key: str, default: int, least: int, most: int) -> int:
-    text = request.query.get(key)
-    if text is None:
-        return default
-    digits = text.isascii() and text.isdigit() and len(text) <= 12
-    if not digits or not least <= int(text) <= most:
-        raise HttpError(400, f"{key} must be a whole number from {least} to {most}")
-    return int(text)
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-def _one_of(choices: type[_Choice], request: Request, key: str) -> _Choice | None:
-    text = request.query.get(key)
-    if text is None:
-        return None
-    if text not in list(choices):
-        raise HttpError(400, f"{key} must be one of " + ", ".join(choices))
-    return choices(text)
-
-
-def _refuse_unknown(request: Request, allowed: tuple[str, ...]) -> None:
-    unknown = sorted(set(request.query) - set(allowed))
-    if unknown:
-        raise HttpError(
-            400,
-            "an argument of this request is unknown",
-            "arguments are: " + (", ".join(allowed) or "none"),
-        )
 
 
 def _file_name(step: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orthanc_openmrs.mapping.ownership import Source
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
 from orthanc_openmrs.worklist.attributes import KNOWN
 
@@ -82,6 +83,21 @@ _STEP: Mapping[str, Schema] = {
     "Reason": TEXT,
     "Warnings": {"type": "array", "items": TEXT},
 }
+_STUDY: Mapping[str, Schema] = {
+    "ID": TEXT,
+    "StudyInstanceUID": TEXT,
+    "PatientID": TEXT,
+    "PatientName": TEXT,
+    "StudyDate": TEXT,
+    "StudyDescription": TEXT,
+    "ModalitiesInStudy": {"type": "array", "items": TEXT},
+    "Series": COUNT,
+    "Instances": COUNT,
+    "Patient": {"type": ["string", "null"], "description": "its uuid, null for nobody"},
+    "Source": {"enum": [*Source, None], "description": "what says whose it is"},
+    "Steps": {"type": "array", "items": TEXT},
+    "Viewers": {"type": "object", "additionalProperties": TEXT},
+}
 
 SCHEMAS: dict[str, Schema] = {
     "Error": record(
@@ -130,6 +146,11 @@ SCHEMAS: dict[str, Schema] = {
         Decisions={"type": "array", "items": record(At=MOMENT, User=TEXT, Action=TEXT)},
     ),
     "Report": record(ScheduledProcedureStepID=NAME),
+    "Study": record(**_STUDY),
+    "StudyAndNotifications": record(
+        **_STUDY, Notifications={"type": "array", "items": record(**_NOTIFICATION)}
+    ),
+    "Assignment": record({"Force": FLAG}),
 }
 """Each object of the API that has a name."""
 
@@ -155,6 +176,7 @@ SINCE_ID = Parameter(
 AET = Parameter("aet", "an AE title: what this station would get", TEXT)
 STATE = Parameter("state", "only those in this state", choice(*NotificationState))
 KIND = Parameter("kind", "what is told of the step; completed by default", choice(*Kind))
+ASSIGNED = Parameter("assigned", "only those that are somebody's, or nobody's", FLAG)
 KEYWORDS = Parameter(
     "keys",
     "with aet, what else the station asks: DICOM keywords and their texts, as Modality=CT",
@@ -175,5 +197,6 @@ PATH_PARAMETERS: dict[str, str] = {
     "step": "a ScheduledProcedureStepID of OpenMRS's list",
     "id": "the ID of a notification",
     "study": "an Orthanc ID or a StudyInstanceUID",
+    "uuid": "the uuid of a patient in OpenMRS",
 }
 """Each name that a path may have, and what it stands for."""

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.model import (
     Kind,
+    LinkedStep,
     NewNotification,
     Notification,
     NotificationState,
@@ -29,6 +30,7 @@ from orthanc_openmrs.model import (
 )
 from orthanc_openmrs.store.tables import (
     STEPS,
+    assignments,
     change_cursor,
     decisions,
     notifications,
@@ -84,6 +86,22 @@ _STABLE = studies.c.decided < studies.c.noted
 _FIRST_IMAGES = sa.and_(studies.c.arriving, ~studies.c.looked_at)
 _DUE = sa.or_(_STABLE, _FIRST_IMAGES)
 """Which studies are to be linked."""
+
+_completed = notifications.alias()
+_LINKS = sa.and_(
+    notifications.c.scheduled_procedure_step_id != "",
+    notifications.c.state != NotificationState.DISCARDED.value,
+    sa.or_(
+        notifications.c.kind == Kind.COMPLETED.value,
+        ~sa.exists().where(
+            _completed.c.study == notifications.c.study,
+            _completed.c.scheduled_procedure_step_id == notifications.c.scheduled_procedure_step_id,
+            _completed.c.kind == Kind.COMPLETED.value,
+        ),
+    ),
+)
+"""Which notifications link their study to their step: what is discarded links nothing, and what
+is told of a completed step counts before what was told of one in progress."""
 
 
 class Database:
@@ -537,6 +555,7 @@ class Database:
                         reason=row.reason,
                         update=row.update,
                         next_attempt=now,
+                        patient_id=row.patient_id,
                     )
                 )
             found = _notification(connection.execute(sa.select(notifications).where(same)).one())
@@ -571,6 +590,107 @@ class Database:
                 notification=notification.id,
             )
         )
+
+    # --- whose a study is ---
+
+    def assigned(self, ids: Sequence[str]) -> dict[str, str]:
+        """Of these studies those that a person decided about, and whose they are ("": nobody's)."""
+        query = sa.select(assignments.c.study, assignments.c.patient_id).where(
+            assignments.c.study.in_(ids)
+        )
+        with self._transaction() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def linked(self, ids: Sequence[str]) -> list[LinkedStep]:
+        """What links these studies to steps, the newest last."""
+        columns = notifications.c
+        query = (
+            sa.select(columns.study, columns.patient_id, columns.scheduled_procedure_step_id)
+            .where(_LINKS, columns.study.in_(ids))
+            .order_by(columns.id)
+        )
+        with self._transaction() as connection:
+            return [LinkedStep(*row) for row in connection.execute(query)]
+
+    def owned(self, ids: Sequence[str] | None = None) -> dict[str, bool]:
+        """Of these studies, or of all, those that a person decided about or a step's patient
+        has, and whether they are somebody's."""
+        linked = sa.select(notifications.c.study).where(_LINKS, notifications.c.patient_id != "")
+        said = sa.select(assignments.c.study, assignments.c.patient_id)
+        if ids is not None:
+            linked = linked.where(notifications.c.study.in_(ids))
+            said = said.where(assignments.c.study.in_(ids))
+        with self._transaction() as connection:
+            found = dict.fromkeys(connection.scalars(linked), True)
+            for study, patient_id in connection.execute(said):
+                found[study] = patient_id != ""
+        return found
+
+    def studies_of(self, patient_id: str, limit: int) -> list[str]:
+        """Studies that were assigned or linked to a patient; another decision about one may
+        count more."""
+        folded = patient_id.lower()
+        query = sa.union(
+            *(
+                sa.select(table.c.study).where(sa.func.lower(table.c.patient_id) == folded)
+                for table in (assignments, notifications)
+            )
+        )
+        with self._transaction() as connection:
+            return list(connection.scalars(query.limit(limit)))
+
+    def assign(self, study: str, patient_id: str, user: str, expected: str | None) -> bool:
+        """A person says whose a study is ("": nobody's), unless what a person said last is no
+        longer what is expected (None: nothing)."""
+        now = self._clock()
+        values = {"patient_id": patient_id, "at": now, "user": user}
+        try:
+            with self._transaction() as connection:
+                if expected is None:
+                    connection.execute(sa.insert(assignments).values(study=study, **values))
+                else:
+                    updated = connection.execute(
+                        sa.update(assignments)
+                        .where(assignments.c.study == study, assignments.c.patient_id == expected)
+                        .values(values)
+                    )
+                    if updated.rowcount == 0:
+                        return False
+                connection.execute(
+                    sa.insert(decisions).values(
+                        at=now,
+                        user=user,
+                        action="assign" if patient_id else "unassign",
+                        study=study,
+                        scheduled_procedure_step_id="",
+                        notification=0,
+                    )
+                )
+        except StoreError:
+            if expected is None and study in self.assigned([study]):
+                return False  # another person was faster
+            raise
+        return True
+
+    def assigned_after(self, study: str, limit: int) -> list[str]:
+        """Studies that a person decided about, in the order of their ids, after one of them."""
+        query = (
+            sa.select(assignments.c.study)
+            .where(assignments.c.study > study)
+            .order_by(assignments.c.study)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return list(connection.scalars(query))
+
+    def forget_assignment(self, study: str, before: float) -> None:
+        """The study is gone since a moment: what was said of it before goes too."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.delete(assignments).where(
+                    assignments.c.study == study, assignments.c.at < before
+                )
+            )
 
 
 def _note(connection: sa.Connection, study: str, now: float, *, unseen: int) -> None:
@@ -672,6 +792,7 @@ def _add(connection: sa.Connection, row: NewNotification, now: float) -> int:
             last_error="",
             created=now,
             delivered=0.0,
+            patient_id=row.patient_id,
         )
     )
     return 1

@@ -82,13 +82,26 @@ notifications = sa.Table(
     sa.Column("last_error", sa.Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("delivered", sa.Float, nullable=False),
+    sa.Column("patient_id", sa.String(64), nullable=False),
     sa.UniqueConstraint("study_instance_uid", "scheduled_procedure_step_id", "kind"),
     sa.Index("notifications_due", "state", "next_attempt"),
     sa.Index("notifications_request", "requested_procedure_id", "state"),
     sa.Index("notifications_study", "study"),
+    sa.Index("notifications_patient", sa.text("lower(patient_id)")),
 )
 """What is to be told, or was. One row a study, step and kind; a held study has a row with no
-step."""
+step. `patient_id` is the uuid of the request's patient."""
+
+assignments = sa.Table(
+    "assignments",
+    metadata,
+    sa.Column("study", sa.String(64), primary_key=True),
+    sa.Column("patient_id", sa.String(64), nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Index("assignments_patient", sa.text("lower(patient_id)")),
+)
+"""Whose a study in Orthanc is, as a person said; `patient_id` "" where it is nobody's."""
 
 decisions = sa.Table(
     "decisions",

@@ -31,7 +31,15 @@ from trial.waiting import eventually
 EXAMPLE_STUDY = "27f7126f-4f66fb14-03f4081b-f9341db2-53925988"
 """The Orthanc ID in docs/rest.md."""
 
-KNOWN = {"step": "1", "id": "1", "study": "1.2.3.1"}
+EXAMPLE_PATIENT = "8d5c9a4e-1b2c-4d3e-9f00-0123456789ab"
+"""The uuid of a patient in docs/rest.md."""
+
+KNOWN = {
+    "step": "1",
+    "id": "1",
+    "study": "1.2.3.1",
+    "uuid": EXAMPLE_PATIENT,
+}
 """What each name in a path may stand for, after `hold`."""
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -85,8 +93,10 @@ def test_every_route_wants_credentials_answers_as_described_and_its_examples_wor
                 refused = _send_anonymously(method, url, auth)
                 assert refused == 401, (method, path, auth)
 
+    patient = orthanc.get("/openmrs/worklist/14")["PatientID"]  # whose the report makes the study
     for example in examples():
-        status, body = _run(example.command.replace(EXAMPLE_STUDY, study), orthanc.url, tmp_path)
+        command = example.command.replace(EXAMPLE_STUDY, study).replace(EXAMPLE_PATIENT, patient)
+        status, body = _run(command, orthanc.url, tmp_path)
         assert status == 200, (example.command, body)
         if not example.output:
             contract.check(example.method, example.path, status, body)
@@ -192,6 +202,7 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
     """Orthanc decodes a path and takes its dots away before any plugin sees it; NUL ends it; what
     is no UTF-8 it refuses with its own 500."""
     report = "/openmrs/studies/1.2.3/report"
+    assign = f"/openmrs/patients/{EXAMPLE_PATIENT}/studies/1.2.3"
     surrogate = b'{"ScheduledProcedureStepID": "\\ud800"}'
     deep = b"[" * 60000
     cross = {"Sec-Fetch-Site": "cross-site"}
@@ -240,6 +251,21 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
         ("POST", report, b"{}", {"Sec-Fetch-Site": "same-origin"}, 400),
         ("POST", report, b"{}", {"Authorization": "Basic %%%"}, 400),
         ("GET", "/openmrs/status", b"", cross, 200),
+        ("PUT", assign, b"", {}, 404),
+        ("PUT", assign, surrogate, {}, 400),
+        ("PUT", assign, deep, {}, 400),
+        ("PUT", assign, b" " * 65537, {}, 413),
+        ("PUT", assign, b"", cross, 403),
+        ("DELETE", assign, b"", cross, 403),
+        ("DELETE", assign, b"", {}, 404),
+        ("PUT", assign.replace(EXAMPLE_PATIENT, "*"), b"", {}, 400),
+        ("PUT", assign.replace("1.2.3", "1.2.*"), b"", {}, 404),
+        ("GET", "/openmrs/studies/*", b"", {}, 404),
+        ("GET", "/openmrs/studies/1.2.3%5C1.2.4", b"", {}, 404),
+        ("GET", f"/openmrs/studies/{LONG}", b"", {}, 404),
+        ("GET", "/openmrs/studies?assigned=%74rue", b"", {}, 200),
+        ("GET", "/openmrs/studies?since=1000000001", b"", {}, 400),
+        ("GET", f"/openmrs/patients/{quote('ចាន់😀')}/studies", b"", {}, 400),
     ):
         found, answer, sent = _ask(orthanc, method, path, body, headers)
         assert found == status, (method, path[:60], body[:60], headers, found, answer[:200])

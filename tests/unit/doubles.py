@@ -252,6 +252,13 @@ class ChangeTypes:
     ORTHANC_STOPPED = 14
     NEW_SERIES = 4
     STABLE_STUDY = 9
+    DELETED = 1
+
+
+class ResourceTypes:
+    """The levels that matter, with Orthanc's own numbers."""
+
+    STUDY = 1
 
 
 class MetricsTypes:
@@ -265,6 +272,7 @@ class OrthancModule:
 
     ChangeType = ChangeTypes
     MetricsType = MetricsTypes
+    ResourceType = ResourceTypes
     OrthancException = OrthancException
 
     def __init__(
@@ -327,6 +335,13 @@ class OrthancModule:
         assert metrics_type == MetricsTypes.DEFAULT
         self.metrics[name] = value
 
+    def RestApiPut(self, uri: str, body: bytes, /) -> None:
+        self.routes[uri] = body
+
+    def RestApiDelete(self, uri: str, /) -> None:
+        if self.routes.pop(uri, None) is None:
+            raise OrthancException(17, "Unknown resource")
+
     def RegisterWorklistCallback(self, callback: Any, /) -> None:
         self.on_worklist = callback
         self.done.append("worklist")
@@ -338,6 +353,56 @@ class OrthancModule:
     def RegisterRestCallback(self, pattern: str, callback: Any, /) -> None:
         self.on_request = callback
         self.done.append(f"rest {pattern}")
+
+
+class Archive(OrthancModule):
+    """An Orthanc that lists its studies and finds them, without regard to case."""
+
+    def __init__(self, routes: dict[str, Any]) -> None:
+        super().__init__(routes)
+        self.ids: list[str] = []
+
+    def has(self, study: str, number: int, patient_id: str) -> None:
+        """A study of two series."""
+        root = f"/studies/{study}"
+        self.ids.append(study)
+        series = [
+            {"ID": f"{number}.{at}", "MainDicomTags": {"Modality": modality}, "Instances": ["", ""]}
+            for at, modality in enumerate(("MR", "CT"))
+        ]
+        self.routes |= {
+            root: {
+                "ID": study,
+                "MainDicomTags": {
+                    "StudyInstanceUID": f"1.{number}",
+                    "StudyDate": f"202507{number + 1:02}",
+                    "StudyDescription": "Head",
+                },
+                "PatientMainDicomTags": {"PatientID": patient_id, "PatientName": "Doe^Jane"},
+                "Series": [one["ID"] for one in series],
+            },
+            f"{root}/series": series,
+        }
+
+    def RestApiGet(self, uri: str, /) -> bytes:
+        path, _, query = uri.partition("?")
+        if path != "/studies":
+            return super().RestApiGet(uri)
+        page = {key: int(value[0]) for key, value in parse_qs(query).items()}
+        return json.dumps(self.ids[page["since"] : page["since"] + page["limit"]]).encode()
+
+    def RestApiPost(self, uri: str, body: bytes, /) -> bytes:
+        question = json.loads(body)
+        assert (uri, question["Level"], question["Expand"]) == ("/tools/find", "Study", True)
+        ((keyword, value),) = question["Query"].items()
+        wanted = value.lower().split("\\")
+        documents = [self.routes[f"/studies/{study}"] for study in self.ids]
+        found = [
+            one
+            for one in documents
+            if (one["MainDicomTags"] | one["PatientMainDicomTags"])[keyword].lower() in wanted
+        ]
+        return json.dumps(found[: question["Limit"]]).encode()
 
 
 class Find:

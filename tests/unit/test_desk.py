@@ -52,7 +52,7 @@ class Office:
             clock=self.clock,
         )
 
-    def on_decision(self) -> None:
+    def on_decision(self, study: str) -> None:
         """The reporter is woken."""
         self.decided += 1
 
@@ -153,6 +153,7 @@ def test_a_held_study_that_is_retried_is_linked_again(office: Office) -> None:
         updates=office.openmrs,
         policy=Policy(EVIDENCE),
         report_in_progress=True,
+        on_link=lambda study: None,
         clock=office.clock,
     )
     reporter._link_study(due)

@@ -22,7 +22,7 @@ from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.matching import Caller, attribute_test, rules
 from orthanc_openmrs.worklist.query import MAX_KEY_TEXT, Key, Query
 from orthanc_openmrs.worklist.service import REMEMBERED_QUERIES, REMEMBERED_QUERY_SIZE
-from tests.unit.builders import TODAY, item, items, request, step
+from tests.unit.builders import ALICE, TODAY, item, items, request, step
 from tests.unit.test_routes import FAILED, HELD, PENDING, REPORT, Application
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,6 +234,8 @@ def test_every_route_has_a_curl_example_that_reaches_it(app: Application) -> Non
         ("POST /openmrs/worklist/refresh", "/worklist/refresh", {}),
         ("GET /openmrs/notifications", "/notifications", {}),
         ("GET /openmrs/notifications/{id}", "/notifications/2", {}),
+        ("GET /openmrs/patients/{uuid}/studies", f"/patients/{ALICE}/studies", {}),
+        ("GET /openmrs/studies", "/studies", {"assigned": "true"}),
     ],
 )
 def test_an_example_has_the_fields_of_the_answer(

@@ -96,15 +96,15 @@ def test_a_query_fails_where_an_empty_answer_would_read_as_no_patients(
 def test_a_change_callback_never_raises(
     orthanc: OrthancModule, problem: Exception | None, lines: list[str]
 ) -> None:
-    seen: list[tuple[int, str]] = []
+    seen: list[tuple[int, int, str]] = []
 
-    def on_change(change_type: int, resource: str) -> None:
-        seen.append((change_type, resource))
+    def on_change(change_type: int, level: int, resource: str) -> None:
+        seen.append((change_type, level, resource))
         if problem:
             raise problem
 
     guards.change_callback(on_change)(9, 1, "abc")
-    assert seen == [(9, "abc")]
+    assert seen == [(9, 1, "abc")]
     assert [level for level, _ in orthanc.lines] == ["error"] * len(lines)
     assert all("abc" in line and words in line for words, (_, line) in zip(lines, orthanc.lines))  # noqa: B905 - both or none
     assert all(len(line.splitlines()) == 1 for _, line in orthanc.lines)

@@ -14,9 +14,11 @@ from orthanc_openmrs.rest.openapi import document, names_in, statuses
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import PATH_PARAMETERS, SCHEMAS, ref
 from tests.contract_of_rest import Contract
+from tests.unit.builders import ALICE, BOB
 from tests.unit.test_routes import Application
 
 TABLE = Application().router.routes
+STUDY = "27f7126f-4f66fb14-03f4081b-f9341db2-53925988"
 
 
 def undescribed(route: Route) -> list[str]:
@@ -126,6 +128,23 @@ REPORT = b'{"ScheduledProcedureStepID": "1"}'
         (_as_it_is, "POST", "/studies/s/report", {}, REPORT, 200),
         (_as_it_is, "POST", "/studies/s/report", {}, b"{}", 400),
         (_as_it_is, "POST", "/studies/nothing/report", {}, REPORT, 404),
+        (_as_it_is, "GET", f"/patients/{ALICE}/studies", {}, b"", 200),
+        (_as_it_is, "GET", f"/patients/{ALICE}/studies", {"limit": "x"}, b"", 400),
+        (_as_it_is, "GET", "/patients/x/studies", {}, b"", 400),
+        (_as_it_is, "PUT", f"/patients/{ALICE}/studies/{STUDY}", {}, b"", 200),
+        (_as_it_is, "PUT", f"/patients/{ALICE}/studies/{STUDY}", {}, b'{"Force": true}', 200),
+        (_as_it_is, "PUT", f"/patients/{ALICE}/studies/{STUDY}", {}, b'{"Force": 1}', 400),
+        (_as_it_is, "PUT", f"/patients/{ALICE}/studies/{STUDY}", {}, b" " * 70000, 413),
+        (_as_it_is, "PUT", f"/patients/{BOB}/studies/{STUDY}", {}, b"", 409),
+        (_as_it_is, "PUT", f"/patients/{ALICE}/studies/nothing", {}, b"", 404),
+        (_as_it_is, "DELETE", f"/patients/{ALICE}/studies/{STUDY}", {}, b"", 200),
+        (_as_it_is, "DELETE", f"/patients/{BOB}/studies/{STUDY}", {}, b"", 404),
+        (_as_it_is, "GET", "/studies", {}, b"", 200),
+        (_as_it_is, "GET", "/studies", {"assigned": "false"}, b"", 200),
+        (_as_it_is, "GET", "/studies", {"assigned": "x"}, b"", 400),
+        (_as_it_is, "GET", f"/studies/{STUDY}", {}, b"", 200),
+        (_as_it_is, "GET", f"/studies/{STUDY}", {"x": "y"}, b"", 400),
+        (_as_it_is, "GET", "/studies/nothing", {}, b"", 404),
         (_as_it_is, "GET", "/openapi.json", {}, b"", 200),
     ],
 )

@@ -70,6 +70,7 @@ class Site:
             updates=self.openmrs,
             policy=Policy(EVIDENCE),
             report_in_progress=self.report_in_progress,
+            on_link=lambda study: None,
             clock=self.clock,
         )
 
@@ -751,6 +752,7 @@ class Delivery:
             updates=self.openmrs,
             policy=Policy(EVIDENCE),
             report_in_progress=False,
+            on_link=lambda study: None,
             clock=self.clock,
         )
 

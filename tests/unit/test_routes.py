@@ -12,6 +12,9 @@ import pytest
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
 from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.host.studies import OrthancStudies
+from orthanc_openmrs.mapping.mapping import PatientMapping
+from orthanc_openmrs.mapping.viewers import ViewerSettings
 from orthanc_openmrs.metrics import Backlog, Known
 from orthanc_openmrs.model import (
     NewNotification,
@@ -20,6 +23,7 @@ from orthanc_openmrs.model import (
     RequestList,
     StepStatus,
 )
+from orthanc_openmrs.rest.mapping_routes import MappingRoutes
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
 from orthanc_openmrs.rest.router import LARGEST_BODY, Route, Router
 from orthanc_openmrs.rest.routes import Routes, moment
@@ -30,6 +34,7 @@ from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import ALICE, BOB, TODAY, FrozenClock, request, step, study
+from tests.unit.doubles import Archive
 
 PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
 START_DATE = "ScheduledProcedureStepStartDate"
@@ -68,9 +73,12 @@ class Application:
             lists=self,
             list_timeout=1,
             keep_delivered=100,
-            on_decision=lambda: None,
+            on_decision=lambda study: None,
             clock=self.clock,
         )
+        self.orthanc = Archive({"/plugins": ["dicom-web"]})
+        self.orthanc.has("27f7126f-4f66fb14-03f4081b-f9341db2-53925988", 1, ALICE)
+        studies = OrthancStudies(self.orthanc)
         self.router = Router(
             Routes(
                 worklist=self.worklist,
@@ -80,6 +88,18 @@ class Application:
                 desk=desk,
                 look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get,
                 backlog=self.backlog,
+                further=MappingRoutes(
+                    mapping=PatientMapping(
+                        studies=studies,
+                        records=self.database,
+                        metadata=0,
+                        later=lambda study: None,
+                        clock=self.clock,
+                    ),
+                    notifications=lambda study: self.database.list_notifications(study=study),
+                    plugins=studies.plugins,
+                    viewers=ViewerSettings(),
+                ).table(),
             ).table()
         )
 

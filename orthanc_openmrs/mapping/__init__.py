@@ -1,0 +1,1 @@
+"""Whose a study in Orthanc is."""

@@ -1,0 +1,107 @@
+"""Keeps the mapping as long as its study, in a thread.
+
+Decides: when a study is looked at. Orthanc says that a study is deleted also where it is
+replaced at once by the same one (`OverwriteInstances`), so that it is looked at before anything
+is forgotten. Must not know: what is done then.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+
+MOST_WAITING = 100_000
+"""Studies that wait to be looked at. Beyond, all of which anything was said are looked at."""
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+"""Seconds after a failure before it is tried again, doubled each time."""
+
+
+class Mapping(Protocol):
+    """What is done with a study."""
+
+    def settle(self, study: str) -> None: ...
+    def forget_gone(self, stopping: Callable[[], bool]) -> None: ...
+
+
+class Keeper:
+    """Looks at studies of which something became."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self._waiting: set[str] = set()
+        self._all = True  # what went while Orthanc was down
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="openmrs-mapping", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with all of which anything was said."""
+        self._thread.start()
+
+    def look_at(self, study: str) -> None:
+        """Something became of a study; it is looked at soon."""
+        with self._lock:
+            if len(self._waiting) < MOST_WAITING:
+                self._waiting.add(study)
+            else:
+                self._all = True
+        self._wake.set()
+
+    def tell_to_stop(self) -> None:
+        """Let the thread end; `join` waits for it."""
+        self._stopping.set()
+        self._wake.set()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the end of the thread until a moment of `time.monotonic`."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            self._wake.clear()
+            if self.work():
+                pause = FIRST_PAUSE
+                self._wake.wait()
+            else:
+                self._stopping.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def work(self) -> bool:
+        """Look at all that waits; False where some of it can't be looked at now."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, set()
+            everything, self._all = self._all, False
+        failed: set[str] = set()
+        problem = ""
+        for study in waiting:
+            if self._stopping.is_set():
+                return True
+            try:
+                self._mapping.settle(study)
+            except Exception as error:  # one odd study must not stop the others
+                failed.add(study)
+                problem = type(error).__name__
+        try:
+            if everything:
+                self._mapping.forget_gone(self._stopping.is_set)
+                everything = False
+        except Exception as error:  # the thread must live
+            problem = type(error).__name__
+        if problem:
+            _log.warning(
+                "the patients of %d studies can't be brought up to date now: %s",
+                len(failed),
+                problem,
+            )
+        with self._lock:
+            self._waiting |= failed
+            self._all |= everything
+        return not problem

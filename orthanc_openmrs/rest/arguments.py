@@ -1,0 +1,71 @@
+"""The arguments and the body of a request, checked.
+
+Decides: the words of a refusal, and how deep a body may be.
+"""
+
+import json
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from orthanc_openmrs.rest.messages import HttpError, Request
+
+MOST_BRACKETS = 64
+"""Brackets in a body. Orthanc's HTTP threads have a stack of 100 KiB: JSON of 600 levels, which
+Python's own limit allows, would end Orthanc."""
+
+
+def json_body(request: Request) -> dict[str, Any]:
+    """The body, which must be a JSON object."""
+    if request.body.count(b"[") + request.body.count(b"{") > MOST_BRACKETS:
+        raise HttpError(400, "the body is nested too deeply")
+    try:
+        body = json.loads(request.body)
+        json.dumps(body, ensure_ascii=False).encode()  # no half of a surrogate pair
+    except ValueError:
+        raise HttpError(400, "the body is no JSON") from None
+    if not isinstance(body, dict):
+        raise HttpError(400, "the body must be a JSON object")
+    return body
+
+
+def number(request: Request, key: str, default: int, least: int, most: int) -> int:
+    """An argument that is a whole number."""
+    text = request.query.get(key)
+    if text is None:
+        return default
+    digits = text.isascii() and text.isdigit() and len(text) <= 12
+    if not digits or not least <= int(text) <= most:
+        raise HttpError(400, f"{key} must be a whole number from {least} to {most}")
+    return int(text)
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def one_of(choices: type[_Choice], request: Request, key: str) -> _Choice | None:
+    """An argument that is one of several words, None where it isn't there."""
+    text = request.query.get(key)
+    if text is None:
+        return None
+    if text not in list(choices):
+        raise HttpError(400, f"{key} must be one of " + ", ".join(choices))
+    return choices(text)
+
+
+def yes_or_no(request: Request, key: str) -> bool | None:
+    """An argument that is true or false, None where it isn't there."""
+    text = request.query.get(key)
+    if text not in (None, "true", "false"):
+        raise HttpError(400, f"{key} must be true or false")
+    return None if text is None else text == "true"
+
+
+def refuse_unknown(request: Request, allowed: tuple[str, ...]) -> None:
+    """Refuse arguments that would do nothing."""
+    unknown = sorted(set(request.query) - set(allowed))
+    if unknown:
+        raise HttpError(
+            400,
+            "an argument of this request is unknown",
+            "arguments are: " + (", ".join(allowed) or "none"),
+        )
