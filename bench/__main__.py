@@ -8,9 +8,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
+from subprocess import SubprocessError
 
-from bench import measure, peers, report
+from bench import completion, measure, peers, report
 from bench.client import QueryFailed
 from bench.measure import QUICK, Limits, Results
 from bench.openmrs import OpenMRS
@@ -20,6 +22,8 @@ from trial.orthanc import StartFailed
 SIZES = (10, 100, 1_000, 5_000, 20_000)
 QUICK_SIZES = (10, 100, 1_000)
 SCANNERS = (1, 4, 16)
+WORKLIST, COMPLETION = "worklist", "completion"
+PARTS = (WORKLIST, COMPLETION)
 USUAL_SIZE = 1_000
 """The size for several scanners and for findscu."""
 
@@ -34,11 +38,15 @@ class Progress:
         print(f"[{time.monotonic() - self._start:4.0f} s] {what}", file=sys.stderr, flush=True)
 
 
-def run(
-    folder: Path, sizes: Sequence[int], only: Sequence[str], limits: Limits, say: Progress
-) -> Results:
-    """Every section, in a scratch folder."""
-    results = Results(measure.machine())
+def run_worklist(
+    results: Results,
+    folder: Path,
+    sizes: Sequence[int],
+    only: Sequence[str],
+    limits: Limits,
+    say: Progress,
+) -> None:
+    """Every section of the worklist, in a scratch folder."""
     usual = USUAL_SIZE if USUAL_SIZE in sizes else sizes[-1]
     files = any(name in only for name in (peers.NATIVE, peers.WLMSCPFS))
     with OpenMRS() as openmrs:
@@ -81,7 +89,18 @@ def run(
             loading, refreshing = measure.reading(folder / "reading", material, limits)
             results.loading.append(loading)
             results.refreshing += refreshing
-    return results
+
+
+def run_completion(results: Results, folder: Path, limits: Limits, say: Progress) -> None:
+    """Every section of a study's way to OpenMRS, in a scratch folder."""
+    for steps, in_progress in ((200, False), (1_000, False), (1_000, True)):
+        say(f"{steps:,} steps: studies{', in progress and' if in_progress else ''} completed")
+        place = folder / f"notified-{steps}-{in_progress}"
+        results.notified += completion.notified(place, steps, limits, in_progress=in_progress)
+    say(f"{limits.sustained} notifications, twice, to an OpenMRS that takes its time")
+    results.sustained += completion.sustained(folder / "sustained", limits)
+    say("Orthanc with this plugin, a bare one and none, while OpenMRS hangs")
+    results.meanwhile += completion.meanwhile(folder / "meanwhile", limits)
 
 
 def main() -> int:
@@ -92,9 +111,12 @@ def main() -> int:
     parser.add_argument("--sizes", type=_sizes, help="steps, such as 10,1000 (10 to 20,000)")
     parser.add_argument("--quick", action="store_true", help="up to 1,000 steps, short")
     parser.add_argument("--only", action="append", choices=list(PEERS), help="may be repeated")
+    parser.add_argument("--part", choices=PARTS, help="only this one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the medians (SVG)")
     options = parser.parse_args()
+    if options.plot and options.part == COMPLETION:
+        parser.error("--plot draws the worklist's part")
     if options.plot and not report.can_plot():
         parser.error("--plot needs matplotlib: .venv/bin/pip install -e '.[bench]'")
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
@@ -103,13 +125,27 @@ def main() -> int:
     os.environ.pop("TCP_NODELAY", None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     say = Progress()
+    limits = QUICK if options.quick else Limits()
+    results = Results(measure.machine())
     try:
-        with tempfile.TemporaryDirectory(prefix="orthanc-openmrs-bench-") as folder:
-            results = run(Path(folder), sizes, only, QUICK if options.quick else Limits(), say)
+        with tempfile.TemporaryDirectory(prefix="orthanc-openmrs-bench-") as name:
+            folder = Path(name)
+            if options.part in (None, WORKLIST):
+                run_worklist(results, folder, sizes, only, limits, say)
+            if options.part in (None, COMPLETION) and OURS in only:
+                run_completion(results, folder, limits, say)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    except (AssertionError, StartFailed, OSError, RuntimeError, QueryFailed) as problem:
+    except (
+        AssertionError,
+        StartFailed,
+        OSError,
+        RuntimeError,
+        QueryFailed,
+        HTTPException,
+        SubprocessError,
+    ) as problem:
         print(f"FAILED: {problem}", file=sys.stderr)
         return 1
     say("done")

@@ -2,7 +2,8 @@
 
 Decides: warm-ups, repetitions, time limits, statistics. A new section is a class, a function
 that makes it and a field of `Results`; `__main__` calls the function, `report` shows the
-field. Must not know: how a server is configured, how results are shown.
+field. The functions of a study's way to OpenMRS are in `completion`. Must not know: how a
+server is configured, how results are shown.
 """
 
 import json
@@ -56,9 +57,14 @@ class Limits:
     throughput: float = 3.0
     refreshing: float = 20.0
     findscu: int = 15
+    one_by_one: int = 30  # studies
+    at_once: int = 150  # studies
+    sustained: int = 600  # notifications
+    turns: int = 5  # of each Orthanc while OpenMRS hangs
+    turn: float = 2.5
 
 
-QUICK = Limits(0.5, 2.0, 20, 100, 1.0, 6.0, 5)
+QUICK = Limits(0.5, 2.0, 20, 100, 1.0, 6.0, 5, 20, 100, 300, 3, 2.0)
 
 
 # --- results --------------------------------------------------------------------------------
@@ -143,6 +149,45 @@ class Findscu:
     p95: float
 
 
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """From STABLE_STUDY to the update's arrival at OpenMRS, in ms. `in_progress`: whether that
+    is told too."""
+
+    steps: int
+    in_progress: bool
+    sent: str
+    studies: int
+    median: float
+    p95: float
+    longest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sustained:
+    """Updates that arrive per second where OpenMRS answers each after 20 ms, the longest time
+    without one (s), and the images that Orthanc stores per second meanwhile."""
+
+    notifications: str
+    count: int
+    per_second: float
+    longest_gap: float
+    stored_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What an Orthanc takes while OpenMRS hangs, in ms. `batches`: the medians of its batches,
+    each of which is to be compared with the same one of another Orthanc."""
+
+    asked: str
+    orthanc: str
+    repetitions: int
+    median: float
+    p95: float
+    batches: Sequence[float]
+
+
 @dataclass(slots=True)
 class Results:
     """All that a run has found out."""
@@ -155,6 +200,9 @@ class Results:
     loading: list[Loading] = field(default_factory=list)
     refreshing: list[Refreshing] = field(default_factory=list)
     findscu: list[Findscu] = field(default_factory=list)
+    notified: list[Notified] = field(default_factory=list)
+    sustained: list[Sustained] = field(default_factory=list)
+    meanwhile: list[Meanwhile] = field(default_factory=list)
 
 
 def machine() -> Mapping[str, str]:
@@ -163,6 +211,7 @@ def machine() -> Mapping[str, str]:
     return {
         "Date": time.strftime("%Y-%m-%d"),
         "CPUs": str(os.cpu_count()),
+        "Load before": f"{os.getloadavg()[0]:.1f}",
         "Python": sys.version.split()[0],
         "Orthanc": orthanc.removeprefix("Orthanc "),
         "DCMTK": dcmtk.partition(" v")[2].partition(" ")[0],

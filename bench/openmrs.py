@@ -17,6 +17,7 @@ from standin.samples import many
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = "/openmrs/ws/rest/v1/worklist/requests"
+UPDATE = "/openmrs/ws/rest/v1/worklist/updaterequeststatus"
 ACCOUNT = ("imaging", "Imaging123")
 
 
@@ -47,7 +48,7 @@ class OpenMRS:
         """The module's four keys of Orthanc's configuration."""
         return {
             "ImagingWorklistURL": self.url + LIST,
-            "ImagingUpdateRequestStatus": self.url + "/openmrs/ws/rest/v1/worklist/none",
+            "ImagingUpdateRequestStatus": self.url + UPDATE,
             "ImagingWorklistUsername": ACCOUNT[0],
             "ImagingWorklistPassword": ACCOUNT[1],
         }
@@ -73,8 +74,17 @@ class OpenMRS:
 
     def reads(self) -> list[float]:
         """When the list was asked for (time.monotonic), oldest first."""
+        return [float(entry["time"]) for entry in self.log(LIST)]
+
+    def log(self, path: str) -> list[dict[str, Any]]:
+        """The requests for a path, oldest first; `time` is time.monotonic at the arrival."""
         log = self._session.get(self.url + "/standin/log", timeout=60).json()
-        return [float(entry["time"]) for entry in log if entry["path"] == LIST]
+        return [entry for entry in log if entry["path"] == path]
+
+    def fault(self, kind: str, method: str, path: str, **details: float) -> None:
+        """Fail in some way from now on, whenever a path that contains `path` is asked for."""
+        fault = {"kind": kind, "method": method, "path": path, **details}
+        self._session.put(self.url + "/standin/fault", json=fault, timeout=60).raise_for_status()
 
     def _command(self, line: str) -> None:
         assert self._process.stdin is not None

@@ -30,6 +30,7 @@ NO_DELAY = {"TCP_NODELAY": "1"}
 START_TIMEOUT = 120
 
 OURS, NATIVE, WLMSCPFS, FLOOR = "this plugin", "native", "wlmscpfs", "floor"
+BARE, NO_PLUGIN = "bare Python plugin", "no plugin"
 
 FLOOR_SCRIPT = """
 import os

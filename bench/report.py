@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Cell, Results, Throughput
-from bench.peers import FLOOR, NATIVE, OURS, PEERS
+from bench.completion import ASKED, STEPS, STORED, WAITING
+from bench.measure import Cell, Meanwhile, Results, Throughput, median
+from bench.peers import BARE, FLOOR, NATIVE, NO_PLUGIN, OURS, PEERS
 from bench.queries import ALL, NAMES, ONE
 
 # --- the aims -------------------------------------------------------------------------------
@@ -40,6 +41,10 @@ class Aim:
 
 def aims(results: Results) -> list[Aim]:
     """The aims, with what this run says of each."""
+    return [*_worklist_aims(results), *_completion_aims(results)]
+
+
+def _worklist_aims(results: Results) -> list[Aim]:
     loading = [found for found in results.loading if found.steps == 20_000]
     refreshing = {
         found.list_is: found.during_p95 for found in results.refreshing if found.steps == 20_000
@@ -95,6 +100,49 @@ def aims(results: Results) -> list[Aim]:
             at_most=100,
         ),
     ]
+
+
+def _completion_aims(results: Results) -> list[Aim]:
+    notified = {
+        found.sent: found
+        for found in results.notified
+        if found.steps == STEPS and not found.in_progress
+    }
+    rates = {found.notifications: found.per_second for found in results.sustained}
+    return [
+        *(
+            Aim(
+                f"a stable study to OpenMRS, {STEPS:,} steps, {sent}, {name} in ms",
+                getattr(notified.get(sent), name, None),
+                at_most=500,
+            )
+            for sent in ("one by one", "at once")
+            for name in ("median", "p95")
+        ),
+        *(
+            Aim(f"notifications/s, {which}, OpenMRS answers in 20 ms", rates.get(which), 100)
+            for which in (WAITING, STORED)
+        ),
+        *(
+            Aim(
+                f"{asked}, OpenMRS hangs: median ours / no plugin",
+                _beside(results, asked, OURS, NO_PLUGIN),
+                at_most=1.05,
+            )
+            for asked in ASKED
+        ),
+    ]
+
+
+def _beside(results: Results, asked: str, orthanc: str, other: str) -> float | None:
+    """How many times as long as another Orthanc one takes: the median of what the batches say,
+    for what else the machine does changes from one batch to the next."""
+    batches = {each.orthanc: each.batches for each in results.meanwhile if each.asked == asked}
+    ratios = [
+        one / another
+        for one, another in zip(batches.get(orthanc, ()), batches.get(other, ()), strict=True)
+    ]
+    return median(ratios) if ratios else None
 
 
 def _median(results: Results, peer: str, query: str, steps: int) -> float | None:
@@ -207,6 +255,41 @@ def text(results: Results) -> str:
                 for each in results.findscu
             ),
         ),
+        _section(
+            "From STABLE_STUDY to OpenMRS: times in ms",
+            "steps|studies come|in progress told|median|p95|longest|n",
+            (
+                (
+                    f"{each.steps:,}",
+                    each.sent,
+                    "yes" if each.in_progress else "no",
+                    _figure(each.median),
+                    _figure(each.p95),
+                    _figure(each.longest),
+                    str(each.studies),
+                )
+                for each in results.notified
+            ),
+        ),
+        _section(
+            "Notifications per second, OpenMRS answers in 20 ms",
+            "notifications|per second|longest gap s|images stored per second|n",
+            (
+                (
+                    each.notifications,
+                    _figure(each.per_second),
+                    _figure(each.longest_gap),
+                    _figure(each.stored_per_second),
+                    str(each.count),
+                )
+                for each in results.sustained
+            ),
+        ),
+        _section(
+            "Orthanc while OpenMRS hangs: times in ms",
+            "asked|Orthanc with|median|p95|/ no plugin|/ bare|n",
+            (_meanwhile_row(results, each) for each in results.meanwhile),
+        ),
         _section("Aims", "aim|limit|found|verdict", map(_aim_row, aims(results))),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -246,6 +329,18 @@ def _throughput_row(results: Results, found: Throughput) -> Sequence[str]:
         _figure(found.per_second),
         _figure(_quotient(found.per_second, native)),
         _figure(found.p95),
+    )
+
+
+def _meanwhile_row(results: Results, found: Meanwhile) -> Sequence[str]:
+    return (
+        found.asked,
+        found.orthanc,
+        _figure(found.median),
+        _figure(found.p95),
+        _figure(_beside(results, found.asked, found.orthanc, NO_PLUGIN)),
+        _figure(_beside(results, found.asked, found.orthanc, BARE)),
+        str(found.repetitions),
     )
 
 
