@@ -68,7 +68,8 @@ def find(
             env=dict(environment) if environment else None,
             check=False,
         )
-        answers = [pydicom.dcmread(path) for path in sorted(Path(folder).glob("rsp*.dcm"))]
+        paths = sorted(Path(folder).glob("rsp*.dcm"))
+        answers: list[Dataset] = [pydicom.dcmread(path) for path in paths]
     output = (run.stdout + run.stderr).decode(errors="replace")
     _, _, last = output.rpartition("Received Final Find Response (")
     return Found(answers, last.partition(")")[0], output)
