@@ -85,7 +85,11 @@ class Orders:
         by_accession: dict[str, list[ImagingRequest]] = defaultdict(list)
         by_step: dict[str, list[tuple[ImagingRequest, ProcedureStep]]] = defaultdict(list)
         patients = set()
+        listed: dict[str, ImagingRequest] = {}
         for request in requests:
+            first = listed.setdefault(request.requested_procedure_id, request)
+            if first is not request and first == request:
+                continue  # listed twice
             for uid in {request.study_instance_uid, study_instance_uid(request)} - {""}:
                 by_uid[uid].append(request)
             number = request.accession_number
@@ -189,7 +193,8 @@ def _by_performed_procedure_step_id(study: StudySummary, orders: Orders) -> _Fin
 
 
 def _distinct(requests: Iterable[ImagingRequest]) -> tuple[ImagingRequest, ...]:
-    return tuple(dict.fromkeys(requests))
+    # By identity: one accession number may name a whole list, and equality compares every text.
+    return tuple({id(request): request for request in requests}.values())
 
 
 _FINDERS: Mapping[str, Callable[[StudySummary, Orders], _Finding]] = {
@@ -218,7 +223,8 @@ def link(study: StudySummary, orders: Orders, policy: Policy) -> Decision:
     for kind, finding in speaking.items():
         if finding.contradictory:
             return _held(f"{kind} points at several requests ({_ids(finding.requests)})", evidence)
-        common = tuple(request for request in candidates if request in finding.requests)
+        named = {id(request) for request in finding.requests}
+        common = tuple(request for request in candidates if id(request) in named)
         if not common and kind != "PerformedProcedureStepID":
             return _held(
                 f"{evidence} and {kind} point at different requests "

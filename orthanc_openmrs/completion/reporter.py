@@ -85,7 +85,7 @@ class Outbox(Protocol):
     ) -> int: ...
     def postpone_study(self, due: DueStudy, seconds: float, reason: str) -> None: ...
     def due_notifications(self, limit: int = 100) -> list[Notification]: ...
-    def is_pending(self, notification: Notification) -> bool: ...
+    def begin(self, notification: Notification, seconds: float) -> bool: ...
     def next_due(self) -> float | None: ...
     def delivered(self, notification: Notification) -> None: ...
     def failed(self, notification: Notification, reason: str) -> None: ...
@@ -331,7 +331,11 @@ class Reporter:
                 return
             try:
                 with self._outbox.claim(f"notification {notification.id}") as mine:
-                    if mine and self._outbox.is_pending(notification):
+                    # On disk first: after a kill -9, or where the outcome can't be kept, the
+                    # next try is a second one, which looks at the list before.
+                    if mine and self._outbox.begin(
+                        notification, pause_after(notification.attempts)
+                    ):
                         self._deliver(notification)
                     elif not mine:
                         self._stopping.wait(FIRST_PAUSE)  # another Orthanc is at it
@@ -355,9 +359,6 @@ class Reporter:
             # The earlier try was saved, though its answer said otherwise or never came.
             self._outbox.delivered(notification)
             return
-        # On disk first: after a kill -9, or where the outcome can't be kept, the next try is a
-        # second one, which looks at the list before.
-        self._outbox.retry_later(notification, pause_after(notification.attempts), "under way")
         try:
             answer = self._updates.post_update(StatusUpdate.from_json(notification.update))
             judgement = judge(answer.status, answer.body)

@@ -28,6 +28,7 @@ from orthanc_openmrs.model import (
     NotificationState,
     PersonsDecision,
 )
+from orthanc_openmrs.store import statements
 from orthanc_openmrs.store.tables import (
     STEPS,
     assignments,
@@ -43,6 +44,12 @@ from orthanc_openmrs.store.tables import (
 BUSY_TIMEOUT = 5
 """Seconds that a statement waits for another writer."""
 
+
+UNDER_WAY = "under way"
+"""The last error of a notification whose try has begun and not ended."""
+
+CALLBACK_DELAY = 60.0
+"""Seconds that a change callback may come after its change was read in /changes."""
 
 REOPEN_PAUSE = 5.0
 """Seconds before a database that couldn't be opened is tried again."""
@@ -82,11 +89,6 @@ class ArrivingStudy:
     last_update_seen: float
 
 
-_STABLE = studies.c.decided < studies.c.noted
-_FIRST_IMAGES = sa.and_(studies.c.arriving, ~studies.c.looked_at)
-_DUE = sa.or_(_STABLE, _FIRST_IMAGES)
-"""Which studies are to be linked."""
-
 _completed = notifications.alias()
 _LINKS = sa.and_(
     notifications.c.scheduled_procedure_step_id != "",
@@ -111,7 +113,9 @@ class Database:
         self._url = sa.make_url(url)
         self._clock = clock
         self._engine: sa.Engine | None = None
+        self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._opening = threading.Lock()
+        self._writer = threading.Lock()
         self._problem = ""
         self._tried = float("-inf")
 
@@ -146,6 +150,22 @@ class Database:
             self._engine.dispose()
 
     @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction that writes. SQLite takes one at a time: threads that queue here are
+        served at once, while those that SQLite makes wait sleep for ever longer."""
+        if not self._is_sqlite:
+            with self._transaction() as connection:
+                yield connection
+            return
+        if not self._writer.acquire(timeout=BUSY_TIMEOUT):
+            raise StoreError("the database fails: another thread writes for too long")
+        try:
+            with self._transaction() as connection:
+                yield connection
+        finally:
+            self._writer.release()
+
+    @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         self.open()
         assert self._engine is not None
@@ -164,7 +184,7 @@ class Database:
         """
         self.open()
         assert self._engine is not None
-        if self._url.get_backend_name() == "sqlite":
+        if self._is_sqlite:
             yield True
             return
         key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
@@ -185,13 +205,13 @@ class Database:
     def save_worklist(self, body: bytes, read_at: float) -> None:
         """Keep the list for the time that OpenMRS is away."""
         row = {"id": 1, "read_at": read_at, "body": zlib.compress(body, 1)}
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(sa.delete(worklists))
             connection.execute(sa.insert(worklists), row)
 
     def touch_worklist(self, read_at: float) -> None:
         """The kept list was read again, unchanged."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(sa.update(worklists).values(read_at=read_at))
 
     def load_worklist(self) -> tuple[bytes, float] | None:
@@ -216,7 +236,7 @@ class Database:
     def save_person_name(self, person: tuple[str, str], name: str) -> None:
         """Keep a structured name, in the place of the patient's older ones."""
         patient_id, patient_name = person
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 sa.delete(person_names).where(person_names.c.patient_id == patient_id)
             )
@@ -230,32 +250,25 @@ class Database:
 
     def note_study(self, study: str) -> None:
         """A study is stable: its link is to be decided. On disk when this returns."""
-        with self._transaction() as connection:
-            _note(connection, study, self._clock(), unseen=1)
+        with self._writing() as connection:
+            now = self._clock()
+            expected = connection.execute(
+                statements.EXPECTED_NOTE, {"the_study": study, "the_moment": now - CALLBACK_DELAY}
+            )
+            if expected.rowcount == 0:
+                _note(connection, study, now, unseen=1)
 
     def due_studies(self, limit: int = 100) -> list[DueStudy]:
         """Studies whose link is to be decided now, the longest waiting first."""
-        due = sa.and_(_DUE, studies.c.next_attempt <= self._clock())
         with self._transaction() as connection:
-            rows = connection.execute(
-                sa.select(
-                    studies.c.study,
-                    studies.c.noted,
-                    studies.c.attempts,
-                    (~_STABLE).label("arriving"),
-                    studies.c.noted_at,
-                )
-                .where(due)
-                .order_by(studies.c.next_attempt)
-                .limit(limit)
-            )
+            rows = connection.execute(statements.DUE_STUDIES, {"now": self._clock(), "most": limit})
             return [DueStudy(*row) for row in rows]
 
     def is_due(self, due: DueStudy) -> bool:
         """Whether it still is: another Orthanc may have decided since."""
         with self._transaction() as connection:
-            query = sa.select(studies.c.study).where(studies.c.study == due.study, _DUE)
-            return connection.scalar(query) is not None
+            found = connection.scalar(statements.IS_DUE, {"the_study": due.study})
+        return found is not None
 
     def decide_study(
         self, due: DueStudy, outcome: str, reason: str, found: Sequence[NewNotification]
@@ -266,26 +279,27 @@ class Database:
         notification gives way to the newer decision.
         """
         now = self._clock()
-        values: dict[str, Any] = {"looked_at": True, "attempts": 0}
+        values: dict[str, Any] = {"the_study": due.study, "looked_at": True, "attempts": 0}
         if not due.arriving:
             values |= {"decided": due.noted, "outcome": outcome, "reason": reason}
-        with self._transaction() as connection:
-            connection.execute(
-                sa.update(studies).where(studies.c.study == due.study).values(values)
-            )
+        with self._writing() as connection:
+            connection.execute(statements.UPDATE_STUDY, values)
             if not due.arriving:
                 _supersede_held(connection, due.study)
             return sum(_add(connection, row, now) for row in found)
 
     def postpone_study(self, due: DueStudy, seconds: float, reason: str) -> None:
         """The decision waits; it is tried again after `seconds`."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
-                sa.update(studies)
-                .where(studies.c.study == due.study, studies.c.noted == due.noted)
-                .values(
-                    attempts=due.attempts + 1, next_attempt=self._clock() + seconds, reason=reason
-                )
+                statements.POSTPONE_STUDY,
+                {
+                    "the_study": due.study,
+                    "the_noted": due.noted,
+                    "attempts": due.attempts + 1,
+                    "next_attempt": self._clock() + seconds,
+                    "reason": reason,
+                },
             )
 
     def outcome_counts(self) -> dict[str, int]:
@@ -304,24 +318,26 @@ class Database:
     def take_changes(self, sequence: int, changes: Sequence[StudyChange] = ()) -> int:
         """Take up a page of Orthanc's changes, in order; returns how many studies it noted.
 
-        A stable study that the change callback noted is only counted as seen.
+        A stable study that the change callback noted is only counted as seen; one that it didn't
+        is noted here, and the callback's note, if it comes just after, only counted.
         """
         now = self._clock()
         new = 0
-        with self._transaction() as connection:
-            if connection.execute(sa.update(change_cursor).values(sequence=sequence)).rowcount == 0:
+        with self._writing() as connection:
+            moved = connection.execute(statements.UPDATE_CURSOR, {"sequence": sequence})
+            if moved.rowcount == 0:
                 connection.execute(sa.insert(change_cursor).values(id=1, sequence=sequence))
+            arriving: set[str] = set()
             for study, stable in changes:
                 if not stable:
-                    _arriving(connection, study, now)
+                    if study not in arriving:
+                        _arriving(connection, study, now)
+                        arriving.add(study)
                     continue
-                seen = connection.execute(
-                    sa.update(studies)
-                    .where(studies.c.study == study, studies.c.unseen > 0)
-                    .values(unseen=studies.c.unseen - 1, arriving=False)
-                )
+                arriving.discard(study)
+                seen = connection.execute(statements.SEE_NOTE, {"the_study": study})
                 if seen.rowcount == 0:
-                    _note(connection, study, now, unseen=0)
+                    _note(connection, study, now, unseen=-1)
                     new += 1
         return new
 
@@ -335,7 +351,7 @@ class Database:
 
     def still_arriving(self, study: str, last_update: str) -> None:
         """Orthanc's last update of an arriving study is another one than was known."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 sa.update(studies)
                 .where(studies.c.study == study)
@@ -344,7 +360,7 @@ class Database:
 
     def arrived(self, study: str, *, exists: bool) -> None:
         """Nothing more comes of a study, though Orthanc never said that it is stable."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             if exists:
                 _note(connection, study, self._clock(), unseen=0)
             else:
@@ -356,22 +372,9 @@ class Database:
 
     def due_notifications(self, limit: int = 100) -> list[Notification]:
         """Pending notifications to be sent now, one a request: the oldest of each."""
-        older = notifications.alias()
-        blocked = sa.exists().where(
-            older.c.requested_procedure_id == notifications.c.requested_procedure_id,
-            older.c.state == NotificationState.PENDING.value,
-            older.c.id < notifications.c.id,
-        )
         with self._transaction() as connection:
             rows = connection.execute(
-                sa.select(notifications)
-                .where(
-                    notifications.c.state == NotificationState.PENDING.value,
-                    notifications.c.next_attempt <= self._clock(),
-                    ~blocked,
-                )
-                .order_by(notifications.c.next_attempt)
-                .limit(limit)
+                statements.DUE_NOTIFICATIONS, {"now": self._clock(), "most": limit}
             )
             return [_notification(row) for row in rows]
 
@@ -379,20 +382,34 @@ class Database:
         """When the next study or notification is due (seconds since the epoch), if any is."""
         with self._transaction() as connection:
             times = [
-                connection.scalar(sa.select(sa.func.min(studies.c.next_attempt)).where(_DUE)),
-                connection.scalar(
-                    sa.select(sa.func.min(notifications.c.next_attempt)).where(
-                        notifications.c.state == NotificationState.PENDING.value
-                    )
-                ),
+                connection.scalar(statements.NEXT_DUE_STUDY),
+                connection.scalar(statements.NEXT_DUE_NOTIFICATION),
             ]
         return min((moment for moment in times if moment is not None), default=None)
+
+    def begin(self, notification: Notification, seconds: float) -> bool:
+        """A try begins, unless a person, a sender or another Orthanc was faster since the
+        notification was read. If nothing more is heard of the try, the next is after `seconds`.
+        """
+        with self._writing() as connection:
+            begun = connection.execute(
+                statements.BEGIN,
+                {
+                    "the_id": notification.id,
+                    "the_attempts": notification.attempts,
+                    "the_next_attempt": notification.next_attempt,
+                    "attempts": notification.attempts + 1,
+                    "next_attempt": self._clock() + seconds,
+                    "last_error": UNDER_WAY,
+                },
+            )
+        return begun.rowcount == 1
 
     def delivered(self, notification: Notification) -> None:
         """OpenMRS has it."""
         self._settle(
             notification,
-            state=NotificationState.DELIVERED,
+            state=NotificationState.DELIVERED.value,
             delivered=self._clock(),
             last_error="",
             update="",  # personal data, which nobody needs any more
@@ -400,36 +417,33 @@ class Database:
 
     def discarded(self, notification: Notification, reason: str) -> None:
         """It says nothing new any more."""
-        self._settle(notification, state=NotificationState.DISCARDED, last_error=reason, update="")
+        self._settle(
+            notification, state=NotificationState.DISCARDED.value, last_error=reason, update=""
+        )
 
     def failed(self, notification: Notification, reason: str) -> None:
         """OpenMRS refused it; trying again is no use."""
-        self._settle(notification, state=NotificationState.FAILED, last_error=reason)
+        self._settle(notification, state=NotificationState.FAILED.value, last_error=reason)
 
     def retry_later(self, notification: Notification, seconds: float, reason: str) -> None:
         """It stays pending and is tried again after `seconds`."""
         self._settle(
             notification,
-            state=NotificationState.PENDING,
             next_attempt=self._clock() + seconds,
             last_error=reason,
         )
 
     def _settle(self, notification: Notification, **values: Any) -> None:
         """Only what is still pending: a person may have decided meanwhile."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
-                sa.update(notifications)
-                .where(
-                    notifications.c.id == notification.id,
-                    notifications.c.state == NotificationState.PENDING.value,
-                )
-                .values(attempts=notification.attempts + 1, **values)
+                statements.UPDATE_PENDING,
+                {"the_id": notification.id, "attempts": notification.attempts + 1, **values},
             )
 
     def discard_in_progress(self, reason: str) -> None:
         """Nobody takes "in progress": what waits to be told of it is discarded."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 sa.update(notifications)
                 .where(
@@ -439,29 +453,10 @@ class Database:
                 .values(state=NotificationState.DISCARDED.value, reason=reason, update="")
             )
 
-    def is_pending(self, notification: Notification) -> bool:
-        """Whether it still is, as it was read: a person, a sender or another Orthanc may have
-        been faster."""
-        with self._transaction() as connection:
-            found = connection.scalar(
-                sa.select(notifications.c.id).where(
-                    notifications.c.id == notification.id,
-                    notifications.c.state == NotificationState.PENDING.value,
-                    notifications.c.attempts == notification.attempts,
-                    notifications.c.next_attempt == notification.next_attempt,
-                )
-            )
-        return found is not None
-
     def notification_counts(self) -> dict[NotificationState, int]:
         """How many notifications of completed steps there are in each state."""
-        query = (
-            sa.select(notifications.c.state, sa.func.count())
-            .where(notifications.c.kind == Kind.COMPLETED.value)
-            .group_by(notifications.c.state)
-        )
         with self._transaction() as connection:
-            found = {row[0]: row[1] for row in connection.execute(query)}
+            found = {row[0]: row[1] for row in connection.execute(statements.COUNTS)}
         return {state: found.get(state.value, 0) for state in NotificationState}
 
     def oldest_pending(self) -> float | None:
@@ -512,7 +507,7 @@ class Database:
 
     def retry(self, notification: Notification, user: str) -> None:
         """A person has a notification sent again now; a held study is linked again."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             if notification.state is NotificationState.HELD:
                 _note(connection, notification.study, self._clock(), unseen=0)
             else:
@@ -525,7 +520,7 @@ class Database:
 
     def discard(self, notification: Notification, user: str) -> None:
         """A person decides that a notification is never to be sent."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 sa.update(notifications)
                 .where(notifications.c.id == notification.id)
@@ -541,7 +536,7 @@ class Database:
             notifications.c.scheduled_procedure_step_id == row.scheduled_procedure_step_id,
             notifications.c.kind == row.kind.value,
         )
-        with self._transaction() as connection:
+        with self._writing() as connection:
             _supersede_held(connection, row.study)
             if not _add(connection, row, now):
                 connection.execute(
@@ -645,7 +640,7 @@ class Database:
         now = self._clock()
         values = {"patient_id": patient_id, "at": now, "user": user}
         try:
-            with self._transaction() as connection:
+            with self._writing() as connection:
                 if expected is None:
                     connection.execute(sa.insert(assignments).values(study=study, **values))
                 else:
@@ -685,7 +680,7 @@ class Database:
 
     def forget_assignment(self, study: str, before: float) -> None:
         """The study is gone since a moment: what was said of it before goes too."""
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 sa.delete(assignments).where(
                     assignments.c.study == study, assignments.c.at < before
@@ -694,30 +689,28 @@ class Database:
 
 
 def _note(connection: sa.Connection, study: str, now: float, *, unseen: int) -> None:
-    """A study is stable; `unseen` 1 where its change is yet to be read."""
-    updated = connection.execute(
-        sa.update(studies)
-        .where(studies.c.study == study)
-        .values(
-            noted=studies.c.noted + 1,
-            noted_at=now,
-            next_attempt=now,
-            attempts=0,
-            arriving=False,
-            unseen=studies.c.unseen + unseen,
-        )
+    """A study is stable; `unseen` 1 where its change is yet to be read, -1 where the callback's
+    note may be yet to come."""
+    noted = connection.execute(
+        statements.NOTE_STUDY,
+        {"the_study": study, "noted_at": now, "next_attempt": now, "more": unseen},
     )
-    if updated.rowcount == 0:
+    if noted.rowcount == 0:
         _insert_study(connection, study, now, noted=1, unseen=unseen, arriving=False)
 
 
 def _arriving(connection: sa.Connection, study: str, now: float) -> None:
-    updated = connection.execute(
-        sa.update(studies)
-        .where(studies.c.study == study)
-        .values(arriving=True, looked_at=False, last_update="", last_update_seen=now)
+    known = connection.execute(
+        statements.UPDATE_STUDY,
+        {
+            "the_study": study,
+            "arriving": True,
+            "looked_at": False,
+            "last_update": "",
+            "last_update_seen": now,
+        },
     )
-    if updated.rowcount == 0:
+    if known.rowcount == 0:
         _insert_study(connection, study, now, noted=0, unseen=0, arriving=True)
 
 
@@ -725,77 +718,80 @@ def _insert_study(
     connection: sa.Connection, study: str, now: float, *, noted: int, unseen: int, arriving: bool
 ) -> None:
     connection.execute(
-        sa.insert(studies).values(
-            study=study,
-            noted=noted,
-            decided=0,
-            noted_at=now,
-            next_attempt=now,
-            attempts=0,
-            outcome="",
-            reason="",
-            unseen=unseen,
-            arriving=arriving,
-            looked_at=False,
-            last_update="",
-            last_update_seen=now,
-        )
+        statements.INSERT_STUDY,
+        {
+            "study": study,
+            "noted": noted,
+            "decided": 0,
+            "noted_at": now,
+            "next_attempt": now,
+            "attempts": 0,
+            "outcome": "",
+            "reason": "",
+            "unseen": unseen,
+            "arriving": arriving,
+            "looked_at": False,
+            "last_update": "",
+            "last_update_seen": now,
+        },
     )
 
 
 def _supersede_held(connection: sa.Connection, study: str) -> None:
     connection.execute(
-        sa.update(notifications)
-        .where(
-            notifications.c.study == study,
-            notifications.c.state == NotificationState.HELD.value,
-        )
-        .values(state=NotificationState.DISCARDED.value, last_error="decided otherwise since")
+        statements.UPDATE_HELD,
+        {
+            "the_study": study,
+            "state": NotificationState.DISCARDED.value,
+            "last_error": "decided otherwise since",
+        },
     )
 
 
 def _add(connection: sa.Connection, row: NewNotification, now: float) -> int:
-    exists = connection.scalar(
-        sa.select(notifications.c.id).where(
-            notifications.c.study_instance_uid == row.study_instance_uid,
-            notifications.c.scheduled_procedure_step_id == row.scheduled_procedure_step_id,
-            notifications.c.kind == row.kind.value,
-        )
-    )
+    same = _same(row, row.kind)
+    exists = connection.scalar(statements.THE_SAME, same)
     if exists is not None:
         return _hold_again(connection, exists, row) if row.state is NotificationState.HELD else 0
     if row.kind is Kind.COMPLETED:
         # "in progress" is never told after "completed".
         connection.execute(
-            sa.update(notifications)
-            .where(
-                notifications.c.study_instance_uid == row.study_instance_uid,
-                notifications.c.scheduled_procedure_step_id == row.scheduled_procedure_step_id,
-                notifications.c.kind == Kind.IN_PROGRESS.value,
-                notifications.c.state == NotificationState.PENDING.value,
-            )
-            .values(state=NotificationState.DISCARDED.value, reason="completed meanwhile")
+            statements.UPDATE_THE_SAME_PENDING,
+            {
+                **_same(row, Kind.IN_PROGRESS),
+                "state": NotificationState.DISCARDED.value,
+                "reason": "completed meanwhile",
+            },
         )
     connection.execute(
-        sa.insert(notifications).values(
-            kind=row.kind.value,
-            study=row.study,
-            study_instance_uid=row.study_instance_uid,
-            requested_procedure_id=row.requested_procedure_id,
-            scheduled_procedure_step_id=row.scheduled_procedure_step_id,
-            state=row.state.value,
-            evidence=row.evidence,
-            reason=row.reason,
-            update=row.update,
-            attempts=0,
-            next_attempt=now,
-            last_error="",
-            created=now,
-            delivered=0.0,
-            patient_id=row.patient_id,
-        )
+        statements.INSERT_NOTIFICATION,
+        {
+            "kind": row.kind.value,
+            "study": row.study,
+            "study_instance_uid": row.study_instance_uid,
+            "requested_procedure_id": row.requested_procedure_id,
+            "scheduled_procedure_step_id": row.scheduled_procedure_step_id,
+            "state": row.state.value,
+            "evidence": row.evidence,
+            "reason": row.reason,
+            "update": row.update,
+            "attempts": 0,
+            "next_attempt": now,
+            "last_error": "",
+            "created": now,
+            "delivered": 0.0,
+            "patient_id": row.patient_id,
+        },
     )
     return 1
+
+
+def _same(row: NewNotification, kind: Kind) -> dict[str, str]:
+    return {
+        "the_study_instance_uid": row.study_instance_uid,
+        "the_step_id": row.scheduled_procedure_step_id,
+        "the_kind": kind.value,
+    }
 
 
 def _hold_again(connection: sa.Connection, held: int, row: NewNotification) -> int:

@@ -52,7 +52,8 @@ studies = sa.Table(
     sa.Index("studies_arriving", "arriving"),
 )
 """Studies that came. `noted` counts how often one became stable; a decision is due while it is
-ahead of `decided`. `unseen` counts the notes whose change was not read in /changes yet.
+ahead of `decided`. `unseen` counts the callback's notes whose change was not read in /changes
+yet; it is below 0 where a change was read before its callback came, if that came at all.
 `arriving`: images came since it was stable last; `looked_at` whether its first images were
 linked; `last_update` is Orthanc's, and since when it is known."""
 

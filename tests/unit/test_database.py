@@ -408,18 +408,19 @@ def test_sqlite_has_one_owner_who_may_work_on_anything(database: Database) -> No
 
 
 @pytest.mark.parametrize(
-    ("meanwhile", "pending"),
+    ("meanwhile", "begins"),
     [
         ("nothing", True),
         ("delivered", False),
         ("failed", False),
         ("discarded", False),
         ("retry_later", False),
+        ("another's try", False),
         ("a person's retry", False),
     ],
 )
-def test_a_notification_is_pending_only_as_it_was_read(
-    database: Database, clock: FrozenClock, meanwhile: str, pending: bool
+def test_a_try_begins_only_with_a_notification_as_it_was_read(
+    database: Database, clock: FrozenClock, meanwhile: str, begins: bool
 ) -> None:
     decide(database, new())
     (read,) = database.due_notifications()
@@ -433,13 +434,18 @@ def test_a_notification_is_pending_only_as_it_was_read(
             database.discarded(read, "no news")
         case "retry_later":
             database.retry_later(read, 1, "later")
+        case "another's try":
+            assert database.begin(read, 5)
         case "a person's retry":
             database.retry(read, "alice")
         case _:
             pass
-    assert database.is_pending(read) is pending
+    assert database.begin(read, 60) is begins
     (now,) = database.list_notifications()
-    assert database.is_pending(now) is (now.state is PENDING)
+    if begins:
+        assert (now.attempts, now.next_attempt, now.last_error) == (1, 1061, "under way")
+    else:
+        assert database.begin(now, 60) is (now.state is PENDING)
 
 
 def test_what_was_settled_keeps_no_personal_data_and_what_failed_can_be_sent_again(
@@ -528,6 +534,47 @@ def test_changes_and_where_they_were_read_to_are_one_transaction(
     by_hand(path, "drop trigger full")
     assert database.take_changes(9, [StudyChange("s", True), StudyChange("t", True)]) == 2
     assert (database.change_cursor(), len(database.due_studies())) == (9, 2)
+
+
+CALLBACK, CHANGE, LATER = "the callback comes", "the change is read", "a minute passes"
+
+
+@pytest.mark.parametrize(
+    ("story", "decisions"),
+    [
+        ((CALLBACK, CHANGE), 1),
+        ((CHANGE, CALLBACK), 1),
+        ((CHANGE,), 1),  # killed before the callback
+        ((CHANGE, LATER, CALLBACK), 2),  # perhaps another one's: twice rather than never
+        ((CHANGE, CALLBACK, CHANGE), 2),
+        ((CALLBACK, CHANGE, CHANGE), 2),
+        ((CHANGE, CALLBACK, LATER, CHANGE), 2),
+        ((CALLBACK, CHANGE, LATER, CHANGE, CALLBACK), 2),
+        ((CHANGE, LATER, CALLBACK, CHANGE), 3),
+    ],
+)
+def test_a_stable_study_is_noted_once_by_callback_or_change_and_never_missed(
+    database: Database, clock: FrozenClock, story: tuple[str, ...], decisions: int
+) -> None:
+    decided = 0
+    for sequence, event in enumerate(story):
+        if event == CALLBACK:
+            database.note_study("s")
+        elif event == CHANGE:
+            database.take_changes(sequence, [StudyChange("s", stable=True)])
+        else:
+            clock.now += 61
+        for due in database.due_studies():
+            database.decide_study(due, "unlinked", "", [])
+            decided += 1
+    assert decided == decisions
+
+
+def test_a_study_of_which_more_comes_in_the_same_page_arrives_again(database: Database) -> None:
+    page = [StudyChange("s", stable) for stable in (False, False, True, False, False)]
+    database.take_changes(1, page)
+    assert [arriving.study for arriving in database.arriving_studies()] == ["s"]
+    assert [due.study for due in database.due_studies()] == ["s"]
 
 
 def test_a_study_arrives_until_it_is_stable_or_gone(database: Database, clock: FrozenClock) -> None:

@@ -355,6 +355,11 @@ def test_a_foreign_patient_is_held_unless_the_administrator_says_otherwise(
     assert link(images, ORDERS, Policy(EVIDENCE, hold)).outcome is outcome
 
 
+def test_a_request_that_is_listed_twice_is_one() -> None:
+    orders = Orders.of(request("7", step("71"), study_instance_uid="1.2.7") for _ in range(2))
+    assert link(study(study_instance_uid="1.2.7"), orders, Policy(EVIDENCE)).outcome is LINKED
+
+
 def test_a_uid_that_two_requests_claim_is_settled_by_other_evidence_only() -> None:
     twins = (
         request("7", step("71"), study_instance_uid="1.2.7"),

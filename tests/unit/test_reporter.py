@@ -312,7 +312,7 @@ def test_what_was_tried_since_it_was_read_isnt_tried_as_if_it_were_new(site: Sit
     site.reporter._link_study(due)
     (read_before,) = site.database.due_notifications()
     site.database.retry_later(read_before, 1, "HTTP 500")
-    assert not site.database.is_pending(read_before)
+    assert not site.database.begin(read_before, 1)
     site.database.close()
 
 
@@ -809,7 +809,7 @@ class Delivery:
             told = saved == notification.study_instance_uid and not self.openmrs.away
             posts = len(self.openmrs.posts)
             try:
-                if self.database.is_pending(notification):
+                if self.database.begin(notification, 1):
                     self.reporter._deliver(notification)
             finally:
                 assert not told or len(self.openmrs.posts) == posts, "told twice"
