@@ -368,15 +368,13 @@ def judge(status: int, body: bytes) -> Judgement:
             return Judgement(Verdict.RETRY, "OpenMRS answered with a page: sign-in refused?")
         try:
             document = json.loads(text)
-        except RecursionError:
-            document = None
-        except ValueError:
-            if text[0] in "[{":
-                # The module answers with a score or a sentence: this is neither, nor whole.
-                return Judgement(Verdict.RETRY, "HTTP 200: the answer is broken JSON")
+        except (ValueError, RecursionError):
             document = None
         if isinstance(document, dict) and "score" in document:
             return Judgement(Verdict.DELIVERED)
+        if text[0] in "[{":
+            # The module answers with a score or a sentence: this is of something else, or broken.
+            return Judgement(Verdict.RETRY, "HTTP 200: the answer is no verdict")
         # An early v2 says so of a request with other open steps, though it saved this one.
         return Judgement(Verdict.CONFIRM_REFUSED, _server_text(text))
     said = "" if is_page else _server_text(text)

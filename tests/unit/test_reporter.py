@@ -198,7 +198,7 @@ NO_ID = b"No valid procedure step IDs found in payload"
         (Reaction(True, body=NO_ID), "", DELIVERED, "", 1),
         (Reaction(body=NO_ID), "not", FAILED, "No valid procedure step", 1),
         (Reaction(True, body=NO_ID), "away", PENDING, "connection failed", 1),
-        (Reaction(body=b'{"saved": true}'), "", FAILED, "", 1),
+        (Reaction(body=b'{"saved": true}'), "", PENDING, "no verdict", 0),
         (Reaction(body=PAGE), "", PENDING, "page", 0),
         (Reaction(status=404, body=b'{"error": "unknown step"}'), "", PENDING, "unknown step", 1),
         (Reaction(status=404, body=b"unknown step"), "not", FAILED, "unknown step", 1),
