@@ -176,6 +176,18 @@ class Notification:
     patient_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Demographics:
+    """Who a patient is, in OpenMRS's own words. A name is one text, in any order, or
+    "Family^Given^Middle"."""
+
+    names: tuple[str, ...] = field(default=(), repr=False)
+    birth_date: str = field(default="", repr=False)
+    birth_date_estimated: bool = False
+    sex: str = field(default="", repr=False)
+    identifiers: tuple[str, ...] = field(default=(), repr=False)
+
+
 class LinkedStep(NamedTuple):
     """A step that a notification links a study to; `patient_id` is the uuid of its request's
     patient, "" where that is none."""

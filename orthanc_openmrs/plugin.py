@@ -27,6 +27,7 @@ from orthanc_openmrs.host.api import ChangeCallback, Orthanc
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping.keeper import Keeper
 from orthanc_openmrs.mapping.mapping import PatientMapping
+from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.rest.mapping_routes import MappingRoutes
@@ -113,6 +114,7 @@ class Plugin:
             later=self._look_at,
             clock=time.time,
         )
+        self._mapping = mapping
         self._keeper = Keeper(mapping)
         self._reporter = Reporter(
             outbox=self._database,
@@ -153,6 +155,12 @@ class Plugin:
                 backlog=self._watch.fresh,
                 further=MappingRoutes(
                     mapping=mapping,
+                    patients=Patients(
+                        get_patient=self._client.get_patient,
+                        snapshot=lambda: self.worklist.snapshot,
+                        source_status=lambda: self._refresher.status,
+                        timeout=settings.timeout,
+                    ),
                     notifications=lambda study: self._database.list_notifications(study=study),
                     plugins=studies.plugins,
                     viewers=settings.viewers,
@@ -195,10 +203,12 @@ class Plugin:
             self._database.note_study(resource)
             self._reporter.wake()
             self._changes.wake()
+            self._mapping.forget(resource)
         elif change_type == self._change_type.NEW_SERIES:
             self._changes.wake()
         elif change_type == self._change_type.DELETED:
             if level == self._resource_type.STUDY:
+                self._mapping.forget(resource)
                 self._keeper.look_at(resource)
         elif change_type == self._change_type.ORTHANC_STARTED:
             self._keeper.start()

@@ -36,6 +36,7 @@ INSTEAD: dict[str, Callable[[Fault], Answer]] = {
     "login_page": lambda _: Answer(200, LOGIN, HTML),
     "garbage": lambda _: Answer(200, b'[{"AccessionNumber": NaN, <', JSON),
     "not_array": lambda _: Answer(200, b'{"results": []}', JSON),
+    "deep": lambda _: Answer(200, b"[" * 100_000, JSON),
     "empty_200": lambda _: Answer(200),
     "huge": lambda fault: Answer(
         200, b'[{"PatientName":"' + b"X" * (fault.mebibytes << 20) + b'"}]', JSON

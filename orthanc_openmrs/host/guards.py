@@ -7,7 +7,6 @@ change callback never raises; a REST callback turns every error into a status.
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +22,7 @@ from orthanc_openmrs.host.api import (
     WorklistCallback,
     WorklistQuery,
 )
+from orthanc_openmrs.mapping.studies import is_orthanc_id, may_be_uid
 from orthanc_openmrs.metrics import FAILED
 from orthanc_openmrs.rest.messages import Request, Response, error
 from orthanc_openmrs.worklist.service import Answers
@@ -162,20 +162,15 @@ def look_up_study(host: Orthanc) -> Callable[[str], str | None]:
     get = core_rest(host)
 
     def look_up(name: str) -> str | None:
-        if _ORTHANC_ID.fullmatch(name):
+        if is_orthanc_id(name):
             return name if get(f"/studies/{name}") is not None else None
-        if not _UID.fullmatch(name):
+        if not may_be_uid(name):
             return None
         found = json.loads(host.RestApiPost("/tools/lookup", name.encode()))
         return next((one["ID"] for one in found if one["Type"] == "Study"), None)
 
     return look_up
 
-
-_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
-
-_UID = re.compile(r"[0-9A-Za-z._-]{1,64}")
-"""A UID as bad as Orthanc keeps it; Orthanc's own look-up fails on wildcards."""
 
 NOT_FOUND = (7, 17)
 """Orthanc's ErrorCode InexistentItem and UnknownResource."""

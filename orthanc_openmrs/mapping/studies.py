@@ -4,11 +4,28 @@ Decides: what is read of Orthanc's JSON. No instance is opened: Orthanc's index 
 Must not know: how it is fetched.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from orthanc_openmrs.mapping.ownership import implied_patient
+
+_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+
+_UID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+"""A UID as bad as Orthanc keeps it, without what Orthanc's searches take for a wildcard or a
+list."""
+
+
+def is_orthanc_id(text: str) -> bool:
+    """Whether it has the form of Orthanc's own IDs."""
+    return _ORTHANC_ID.fullmatch(text) is not None
+
+
+def may_be_uid(text: str) -> bool:
+    """Whether a study in Orthanc may have this StudyInstanceUID."""
+    return _UID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,10 @@ class StudyHead:
     study_description: str = ""
     series: tuple[str, ...] = ()
     implied: str = ""
+    patient_birth_date: str = field(default="", repr=False)
+    patient_sex: str = field(default="", repr=False)
+    other_patient_ids: str = field(default="", repr=False)
+    accession_number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,10 @@ def read_study_head(document: Mapping[str, Any]) -> StudyHead:
         study_description=_text(main, "StudyDescription"),
         series=tuple(document.get("Series", ())),
         implied=implied_patient(patient_id, anonymized="AnonymizedFrom" in document),
+        patient_birth_date=_text(patient, "PatientBirthDate"),
+        patient_sex=_text(patient, "PatientSex"),
+        other_patient_ids=_text(patient, "OtherPatientIDs"),
+        accession_number=_text(main, "AccessionNumber"),
     )
 
 

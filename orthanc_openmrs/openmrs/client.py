@@ -60,6 +60,7 @@ PROBLEMS = {
     "not-found": "OpenMRS has no such route: check ImagingWorklistURL",
     "server-error": "OpenMRS fails: see its own log (a patient without a birth date is enough)",
     "too-big": "the list is larger than OpenMRS.MaxResponseSize",
+    "not-a-patient": "what OpenMRS sends is no patient: check OpenMRS.RestURL and the sign-in",
     "not-a-list": "what OpenMRS sends is no worklist: check ImagingWorklistURL and the sign-in",
 }
 """What each kind of OpenMRSError means and what to do about it."""
@@ -121,10 +122,15 @@ class OpenMRSClient:
             raise OpenMRSError("not-found", "OpenMRS.RestURL isn't set")
         url = f"{self._rest_url}/patient/{quote(uuid, safe='')}"
         with self._exchange("GET", url, timeout=self._timeout, params={"v": "full"}) as response:
-            if response.status_code == 404:
+            if response.status_code != 404:
+                _refuse_status(response.status_code)
+            body = self._read(response, MAX_PATIENT, self._timeout)
+            if response.status_code != 404:
+                return body
+            if body.lstrip()[:1] == b"{":
                 return None
-            _refuse_status(response.status_code)
-            return self._read(response, MAX_PATIENT, self._timeout)
+            # A page: of a servlet container where OpenMRS isn't, or not yet.
+            raise OpenMRSError("not-found", "HTTP 404, not by core REST: see OpenMRS.RestURL")
 
     def post_update(self, update: StatusUpdate) -> Answer:
         """POST a status update; any HTTP status is an answer.

@@ -8,17 +8,20 @@ from typing import Any
 
 from orthanc_openmrs.mapping.mapping import MappedStudy, PatientMapping
 from orthanc_openmrs.mapping.ownership import is_uuid
+from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.viewers import ViewerSettings, prefix_of, viewer_links
 from orthanc_openmrs.model import Notification
-from orthanc_openmrs.rest.arguments import json_body, number, refuse_unknown, yes_or_no
+from orthanc_openmrs.rest.arguments import json_body, number, yes_or_no
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.routes import describe_notification
 from orthanc_openmrs.rest.schemas import (
     ASSIGNED,
+    CANDIDATES,
     LARGEST_PAGE,
     LARGEST_SINCE,
     LIMIT,
+    MOST_CANDIDATES,
     SINCE,
     array,
     ref,
@@ -28,18 +31,24 @@ USUAL_PAGE = 100
 """Studies of one answer, where no `limit` is asked for: each costs calls to Orthanc."""
 
 
+USUAL_CANDIDATES = 20
+"""Candidates, where no `limit` is asked for."""
+
+
 class MappingRoutes:
-    """The handlers, over the mapping."""
+    """The handlers, over the mapping and OpenMRS's patients."""
 
     def __init__(
         self,
         *,
         mapping: PatientMapping,
+        patients: Patients,
         notifications: Callable[[str], list[Notification]],
         plugins: Callable[[], Collection[str]],
         viewers: ViewerSettings,
     ) -> None:
         self._mapping = mapping
+        self._patients = patients
         self._notifications = notifications
         self._plugins = plugins
         self._viewers = viewers
@@ -56,7 +65,7 @@ class MappingRoutes:
                 "A patient's studies",
                 query=(LIMIT, SINCE),
                 answer=array(mapped),
-                errors=(400, 503),
+                errors=(503,),
             ),
             Route(
                 "PUT",
@@ -66,7 +75,7 @@ class MappingRoutes:
                 body=ref("Assignment"),
                 body_required=False,
                 answer=mapped,
-                errors=(400, 409, 503),
+                errors=(409, 503),
             ),
             Route(
                 "DELETE",
@@ -74,7 +83,16 @@ class MappingRoutes:
                 self.unassign,
                 "A study is nobody's",
                 answer=mapped,
-                errors=(400, 409, 503),
+                errors=(409, 503),
+            ),
+            Route(
+                "GET",
+                "/openmrs/patients/{uuid}/candidates",
+                self.candidates,
+                "Studies that are nobody's and may be a patient's",
+                query=(CANDIDATES,),
+                answer={**array(ref("Candidate")), "maxItems": MOST_CANDIDATES},
+                errors=(503,),
             ),
             Route(
                 "GET",
@@ -83,7 +101,7 @@ class MappingRoutes:
                 "Studies, somebody's and nobody's",
                 query=(ASSIGNED, LIMIT, SINCE),
                 answer=array(mapped),
-                errors=(400, 503),
+                errors=(503,),
             ),
             Route(
                 "GET",
@@ -91,7 +109,7 @@ class MappingRoutes:
                 self.study,
                 "Whose a study is",
                 answer=ref("StudyAndNotifications"),
-                errors=(400, 409, 503),
+                errors=(409, 503),
             ),
         ]
 
@@ -115,15 +133,30 @@ class MappingRoutes:
         found = self._mapping.unassign(_patient(uuid), study, user_of(request))
         return answer(self._describe(found, request))
 
+    def candidates(self, request: Request, uuid: str) -> Response:
+        """GET /openmrs/patients/{uuid}/candidates"""
+        limit = number(request, "limit", USUAL_CANDIDATES, 1, MOST_CANDIDATES)
+        patient = self._patients.patient(_patient(uuid))
+        found = self._mapping.candidates(patient, limit)
+        return answer(
+            [
+                {
+                    **self._describe(one.study, request),
+                    "Score": one.ranked.score,
+                    "Reasons": one.ranked.reasons,
+                }
+                for one in found
+            ]
+        )
+
     def studies(self, request: Request) -> Response:
         """GET /openmrs/studies"""
-        limit, since = _page(request, "assigned")
+        limit, since = _page(request)
         found = self._mapping.studies(yes_or_no(request, "assigned"), limit=limit, since=since)
         return answer([self._describe(one, request) for one in found])
 
     def study(self, request: Request, study: str) -> Response:
         """GET /openmrs/studies/{study}"""
-        refuse_unknown(request, ())
         found = self._mapping.study(study)
         told = self._notifications(found.head.study)
         return answer(
@@ -164,7 +197,6 @@ def _patient(text: str) -> str:
     return text
 
 
-def _page(request: Request, *more: str) -> tuple[int, int]:
-    refuse_unknown(request, (*more, "limit", "since"))
+def _page(request: Request) -> tuple[int, int]:
     limit = number(request, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
     return limit, number(request, "since", 0, 0, LARGEST_SINCE)

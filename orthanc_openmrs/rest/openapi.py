@@ -45,7 +45,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
 
 def statuses(route: Route) -> list[int]:
     """The errors that a route may answer with."""
-    found = set(route.errors)
+    found = {400, *route.errors}
     if "{" in route.path:
         found.add(404)
     if route.method != "GET":

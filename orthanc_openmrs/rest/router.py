@@ -17,6 +17,7 @@ from orthanc_openmrs.errors import (
     WorklistUnavailable,
 )
 from orthanc_openmrs.openmrs.client import PROBLEMS
+from orthanc_openmrs.rest.arguments import refuse_unknown
 from orthanc_openmrs.rest.messages import JSON, HttpError, Request, Response, error
 from orthanc_openmrs.rest.schemas import Parameter, Schema
 
@@ -47,10 +48,15 @@ class Route:
     media: str = JSON
     errors: tuple[int, ...] = ()
     pattern: re.Pattern[str] = field(init=False)
+    arguments: tuple[str, ...] | None = field(init=False)
+    """The names of `query`, None where any name is one."""
 
     def __post_init__(self) -> None:
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path))
         object.__setattr__(self, "pattern", re.compile(pattern))
+        any_name = any(parameter.schema.get("type") == "object" for parameter in self.query)
+        names = None if any_name else tuple(parameter.name for parameter in self.query)
+        object.__setattr__(self, "arguments", names)
 
 
 class Router:
@@ -75,6 +81,8 @@ class Router:
                 allowed.append(route.method)
                 continue
             try:
+                if route.arguments is not None:
+                    refuse_unknown(request, route.arguments)
                 return route.handler(request, **found.groupdict())
             except NotFound as problem:
                 return error(404, str(problem), request)

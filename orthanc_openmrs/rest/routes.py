@@ -16,7 +16,7 @@ from orthanc_openmrs.errors import NotFound, WorklistUnavailable
 from orthanc_openmrs.metrics import Known
 from orthanc_openmrs.model import Kind, Notification, NotificationState
 from orthanc_openmrs.openmrs.client import PROBLEMS
-from orthanc_openmrs.rest.arguments import json_body, number, one_of, refuse_unknown
+from orthanc_openmrs.rest.arguments import json_body, number, one_of
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
 from orthanc_openmrs.rest.openapi import document
 from orthanc_openmrs.rest.router import Route
@@ -102,7 +102,7 @@ class Routes:
                 "Every step of OpenMRS's list",
                 query=(AET, *map(equals, FILTERS), LIMIT, SINCE),
                 answer=array(step),
-                errors=(400, 503),
+                errors=(503,),
             ),
             Route(
                 "POST",
@@ -119,7 +119,7 @@ class Routes:
                 "One step, and why a station gets it or not",
                 query=(AET, KEYWORDS),
                 answer=ref("ExplainedStep"),
-                errors=(400, 503),
+                errors=(503,),
             ),
             Route(
                 "GET",
@@ -137,7 +137,7 @@ class Routes:
                 "What is told OpenMRS",
                 query=(STATE, KIND, LIMIT, SINCE_ID),
                 answer=array(notification),
-                errors=(400, 503),
+                errors=(503,),
             ),
             Route(
                 "GET",
@@ -145,7 +145,7 @@ class Routes:
                 self.notification,
                 "One notification",
                 answer=ref("NotificationAndDecisions"),
-                errors=(400, 503),
+                errors=(503,),
             ),
             Route(
                 "POST",
@@ -170,7 +170,7 @@ class Routes:
                 "A study completes a step",
                 body=ref("Report"),
                 answer=notification,
-                errors=(400, 409, 503),
+                errors=(409, 503),
             ),
             *self._further,
             Route(
@@ -231,7 +231,6 @@ class Routes:
         wanted = {
             keyword: request.query[keyword] for keyword in FILTERS if keyword in request.query
         }
-        refuse_unknown(request, ("aet", "limit", "since", *FILTERS))
         station = request.query.get("aet", "")
         items = self._worklist.seen_by(station) if station else list(self._snapshot().items)
         found = [
@@ -291,7 +290,6 @@ class Routes:
 
     def notifications(self, request: Request) -> Response:
         """GET /openmrs/notifications"""
-        refuse_unknown(request, ("state", "kind", "limit", "since"))
         limit = number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
         since = number(request, "since", 0, 0, LARGEST_SINCE)
         state = one_of(NotificationState, request, "state")
@@ -301,7 +299,6 @@ class Routes:
 
     def notification(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
         """GET /openmrs/notifications/{id}"""
-        refuse_unknown(request, ())
         found, decisions = self._desk.notification(_id(id))
         return answer(
             {

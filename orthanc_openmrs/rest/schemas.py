@@ -17,6 +17,9 @@ LARGEST_PAGE = 1000
 
 LARGEST_SINCE = 10**9
 
+MOST_CANDIDATES = 100
+"""Candidates of one answer."""
+
 Schema = Mapping[str, Any]
 
 TEXT: Schema = {"type": "string"}
@@ -150,6 +153,11 @@ SCHEMAS: dict[str, Schema] = {
     "StudyAndNotifications": record(
         **_STUDY, Notifications={"type": "array", "items": record(**_NOTIFICATION)}
     ),
+    "Candidate": record(
+        **_STUDY,
+        Score={"type": "integer", "minimum": 1, "maximum": 100},
+        Reasons={"type": "array", "items": NAME, "minItems": 1},
+    ),
     "Assignment": record({"Force": FLAG}),
 }
 """Each object of the API that has a name."""
@@ -166,6 +174,9 @@ class Parameter:
 
 LIMIT = Parameter(
     "limit", "elements at most", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}
+)
+CANDIDATES = Parameter(
+    "limit", "candidates at most", {"type": "integer", "minimum": 1, "maximum": MOST_CANDIDATES}
 )
 SINCE = Parameter(
     "since", "elements to leave out", {"type": "integer", "minimum": 0, "maximum": LARGEST_SINCE}

@@ -678,6 +678,7 @@ WRONG_ANSWERS: dict[str, tuple[Fault, int, Callable[[Reply], object]]] = {
     "redirect": (Fault("redirect"), 302, lambda r: "login.htm" in r.headers["Location"]),
     "login_page": (Fault("login_page"), 200, lambda r: b"<html" in r.body),
     "garbage": (Fault("garbage"), 200, lambda r: "json" in r.headers["Content-Type"]),
+    "deep": (Fault("deep"), 200, lambda r: r.body == b"[" * 100_000),
     "not_array": (Fault("not_array"), 200, lambda r: isinstance(r.json, dict)),
     "empty_200": (Fault("empty_200"), 200, lambda r: r.body == b""),
     "huge": (Fault("huge", mebibytes=3), 200, lambda r: len(r.json[0]["PatientName"]) == 3 << 20),

@@ -266,6 +266,12 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
         ("GET", "/openmrs/studies?assigned=%74rue", b"", {}, 200),
         ("GET", "/openmrs/studies?since=1000000001", b"", {}, 400),
         ("GET", f"/openmrs/patients/{quote('ចាន់😀')}/studies", b"", {}, 400),
+        ("GET", f"/openmrs/patients/{quote('ចាន់😀')}/candidates", b"", {}, 400),
+        ("GET", f"/openmrs/patients/{EXAMPLE_PATIENT}/candidates", b"", {}, 404),
+        ("GET", f"/openmrs/patients/{EXAMPLE_PATIENT}/candidates?limit=101", b"", {}, 400),
+        ("GET", "/openmrs/status?x=1", b"", {}, 400),
+        ("GET", "/openmrs/openapi.json?x=1", b"", {}, 400),
+        ("GET", "/openmrs/worklist/1/file?aet=CT1", b"", {}, 400),
     ):
         found, answer, sent = _ask(orthanc, method, path, body, headers)
         assert found == status, (method, path[:60], body[:60], headers, found, answer[:200])

@@ -362,8 +362,8 @@ class Archive(OrthancModule):
         super().__init__(routes)
         self.ids: list[str] = []
 
-    def has(self, study: str, number: int, patient_id: str) -> None:
-        """A study of two series."""
+    def has(self, study: str, number: int, patient_id: str, **patient: str) -> None:
+        """A study of two series; `patient` are further tags of its patient."""
         root = f"/studies/{study}"
         self.ids.append(study)
         series = [
@@ -378,7 +378,11 @@ class Archive(OrthancModule):
                     "StudyDate": f"202507{number + 1:02}",
                     "StudyDescription": "Head",
                 },
-                "PatientMainDicomTags": {"PatientID": patient_id, "PatientName": "Doe^Jane"},
+                "PatientMainDicomTags": {
+                    "PatientID": patient_id,
+                    "PatientName": "Doe^Jane",
+                    **patient,
+                },
                 "Series": [one["ID"] for one in series],
             },
             f"{root}/series": series,
@@ -389,7 +393,10 @@ class Archive(OrthancModule):
         if path != "/studies":
             return super().RestApiGet(uri)
         page = {key: int(value[0]) for key, value in parse_qs(query).items()}
-        return json.dumps(self.ids[page["since"] : page["since"] + page["limit"]]).encode()
+        found: list[Any] = self.ids[page["since"] : page["since"] + page["limit"]]
+        if query.endswith("&expand"):
+            found = [self.routes[f"/studies/{one}"] for one in found]
+        return json.dumps(found).encode()
 
     def RestApiPost(self, uri: str, body: bytes, /) -> bytes:
         question = json.loads(body)

@@ -133,8 +133,11 @@ def test_a_patient_is_asked_for_by_uuid(server: Server, uuid: str, path: str) ->
     assert client_of(server).get_patient(uuid) == b"[]"
     assert server.asked[0].path.endswith(path)
     assert server.asked[0].query == {"v": ["full"]}
-    server.play = lambda handler: answer(handler, b"", 404)
+    server.play = lambda handler: answer(handler, b' {"error": {}}', 404)
     assert client_of(server).get_patient(uuid) is None
+    for page in (b"", b"<html>"):  # of a servlet container: OpenMRS says nothing of a patient
+        server.play = lambda handler, page=page: answer(handler, page, 404)  # type: ignore[misc]
+        assert refused(lambda: client_of(server).get_patient(uuid)).kind == "not-found"
     assert refused(lambda: client_of(server, rest_url="").get_patient(uuid)).kind == "not-found"
 
 

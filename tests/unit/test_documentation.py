@@ -9,20 +9,26 @@ from typing import Any
 import pytest
 from pydicom.datadict import tag_for_keyword
 
+from bench.candidates import SEED, measure
+from bench.people import clinic
 from orthanc_openmrs.completion.linking import TRUNCATIONS
 from orthanc_openmrs.config import SCHEMA, SECTION, Settings, read_settings
+from orthanc_openmrs.mapping.candidates import Evidence
+from orthanc_openmrs.mapping.mapping import MOST_RANKED
+from orthanc_openmrs.mapping.names import LONGEST_NAME, MOST_WORDS
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
 from orthanc_openmrs.openmrs.documents import MAX_STEPS
+from orthanc_openmrs.rest.mapping_routes import USUAL_CANDIDATES
 from orthanc_openmrs.rest.messages import REASONS
 from orthanc_openmrs.rest.router import LARGEST_BODY
 from orthanc_openmrs.rest.routes import FILTERS
-from orthanc_openmrs.rest.schemas import LARGEST_PAGE
+from orthanc_openmrs.rest.schemas import LARGEST_PAGE, MOST_CANDIDATES
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, Attribute, Level
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.matching import Caller, attribute_test, rules
 from orthanc_openmrs.worklist.query import MAX_KEY_TEXT, Key, Query
 from orthanc_openmrs.worklist.service import REMEMBERED_QUERIES, REMEMBERED_QUERY_SIZE
-from tests.unit.builders import ALICE, TODAY, item, items, request, step
+from tests.unit.builders import ALICE, BOB, TODAY, item, items, request, step
 from tests.unit.test_routes import FAILED, HELD, PENDING, REPORT, Application
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,6 +241,7 @@ def test_every_route_has_a_curl_example_that_reaches_it(app: Application) -> Non
         ("GET /openmrs/notifications", "/notifications", {}),
         ("GET /openmrs/notifications/{id}", "/notifications/2", {}),
         ("GET /openmrs/patients/{uuid}/studies", f"/patients/{ALICE}/studies", {}),
+        ("GET /openmrs/patients/{uuid}/candidates", f"/patients/{BOB}/candidates", {}),
         ("GET /openmrs/studies", "/studies", {"assigned": "true"}),
     ],
 )
@@ -290,6 +297,43 @@ def test_the_body_of_a_report_is_the_documented_one(app: Application) -> None:
     text = section(read(REST), "POST /openmrs/studies/{study}/report")
     (body,) = re.findall(r"^ {4}(\{.*\})$", text, re.MULTILINE)
     assert set(json.loads(body)) == set(json.loads(REPORT))
+
+
+# --- docs/candidates.md --------------------------------------------------------------------
+
+CANDIDATES_DOCUMENT = "docs/candidates.md"
+
+
+def test_the_policy_is_documented_as_it_is() -> None:
+    rows = table(read(CANDIDATES_DOCUMENT), "what is found | points")
+    assert rows == [[one.words, str(one.points)] for one in Evidence]
+    example = section(read(REST), "GET /openmrs/patients/{uuid}/candidates")
+    (found,) = re.findall(r"```json\n(.*?)```", example, re.DOTALL)
+    (candidate,) = json.loads(found)
+    points = {one.words: one.points for one in Evidence}
+    assert candidate["Score"] == sum(points[words] for words in candidate["Reasons"])
+    told = section(read(CANDIDATES_DOCUMENT), "The policy")
+    assert f"up to {LONGEST_NAME} characters and {MOST_WORDS} words" in told
+    assert f"up to {MOST_RANKED:,} of them" in read(CANDIDATES_DOCUMENT)
+    assert f"{USUAL_CANDIDATES} if it isn't given, {MOST_CANDIDATES} at most" in example
+
+
+def test_made_up_people_are_found_as_well_as_it_is_told() -> None:
+    """Not more than two of a hundred less: the figures themselves, `bench.candidates` tells."""
+    text = read(CANDIDATES_DOCUMENT)
+    found = measure(clinic(SEED))
+    told = {row[0]: float(row[1]) for row in table(text, "the right study is | share")}
+    assert found.first > told["first"] - 0.02
+    assert found.first_three > told["among the first three"] - 0.02
+    rows = table(text, "score at least | precision | recall")
+    assert len(rows) == len(found.at_scores)
+    for row, at in zip(rows, found.at_scores, strict=True):
+        assert at.score == int(row[0])
+        assert at.precision > float(row[1]) - 0.02
+        assert at.recall > float(row[2]) - 0.02
+    shares = table(text, "of these | the right study is first")
+    assert {row[0] for row in shares} == {*found.by_culture, *found.by_kind}
+    assert told["first"] > 0.9
 
 
 # --- docs/configuration.md and the examples ------------------------------------------------

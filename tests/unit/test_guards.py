@@ -19,6 +19,7 @@ from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.metrics import FAILED
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, error
 from orthanc_openmrs.rest.router import Route, Router
+from orthanc_openmrs.rest.schemas import KEYWORDS
 from orthanc_openmrs.worklist.service import Answers
 from tests.unit.doubles import Find, OrthancException, OrthancModule, Output, Output4
 
@@ -129,9 +130,10 @@ def respond(request: Request) -> Response:
             raise ends[name]
         return answer({"name": name, "query": dict(request.query), "body": request.body.decode()})
 
-    return Router([Route(method, "/r/{name}", handler, "") for method in ("GET", "POST")]).respond(
-        request
-    )
+    any_query = (KEYWORDS,)
+    return Router(
+        [Route(method, "/r/{name}", handler, "", any_query) for method in ("GET", "POST")]
+    ).respond(request)
 
 
 @pytest.mark.parametrize("output_type", [Output, Output4])

@@ -18,6 +18,7 @@ from orthanc_openmrs.mapping.ownership import (
     is_uuid,
     owner_of,
 )
+from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.studies import SeriesHead, StudyHead, read_study_head
 from orthanc_openmrs.mapping.viewers import prefix_of, viewer_links, viewer_settings
 from orthanc_openmrs.model import Kind, LinkedStep, NewNotification, NotificationState
@@ -25,6 +26,7 @@ from orthanc_openmrs.rest.mapping_routes import MappingRoutes
 from orthanc_openmrs.rest.messages import Request, Response
 from orthanc_openmrs.rest.router import LARGEST_BODY, Router
 from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.worklist.refresh import SourceStatus
 from tests.unit.builders import ALICE, BOB, FrozenClock
 from tests.unit.doubles import Archive
 
@@ -39,6 +41,16 @@ def orthanc_id(number: int) -> str:
 
 
 # --- what counts more ----------------------------------------------------------------------
+
+
+def nobody() -> Patients:
+    """An OpenMRS without patients."""
+    return Patients(
+        get_patient=lambda uuid: None,
+        snapshot=lambda: None,
+        source_status=SourceStatus,
+        timeout=1,
+    )
 
 
 def links(*patients: str) -> list[LinkedStep]:
@@ -180,6 +192,7 @@ class Clinic:
         self.router = Router(
             MappingRoutes(
                 mapping=self.mapping,
+                patients=nobody(),
                 notifications=lambda study: self.database.list_notifications(study=study),
                 plugins=studies.plugins,
                 viewers=viewer_settings({}),

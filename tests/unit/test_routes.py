@@ -14,6 +14,7 @@ from orthanc_openmrs.completion.desk import Desk
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping.mapping import PatientMapping
+from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.viewers import ViewerSettings
 from orthanc_openmrs.metrics import Backlog, Known
 from orthanc_openmrs.model import (
@@ -59,6 +60,8 @@ class Application:
         self.source = SourceStatus(last_success=NOON)
         self.counted, self.problem = True, ""
         self.away: OpenMRSError | None = None
+        name = {"familyName": "Doe", "givenName": "Jane"}
+        self.patients = {BOB: json.dumps({"person": {"preferredName": name}}).encode()}
         self.worklist = Worklist(
             StationRules(own_steps_only=True), max_staleness=100, clock=self.clock
         )
@@ -78,6 +81,7 @@ class Application:
         )
         self.orthanc = Archive({"/plugins": ["dicom-web"]})
         self.orthanc.has("27f7126f-4f66fb14-03f4081b-f9341db2-53925988", 1, ALICE)
+        self.orthanc.has("e0000000-00000000-00000000-00000000-00000000", 2, "SCAN-2")
         studies = OrthancStudies(self.orthanc)
         self.router = Router(
             Routes(
@@ -96,6 +100,12 @@ class Application:
                         later=lambda study: None,
                         clock=self.clock,
                     ),
+                    patients=Patients(
+                        get_patient=self.get_patient,
+                        snapshot=lambda: self.worklist.snapshot,
+                        source_status=lambda: self.source,
+                        timeout=1,
+                    ),
                     notifications=lambda study: self.database.list_notifications(study=study),
                     plugins=studies.plugins,
                     viewers=ViewerSettings(),
@@ -108,6 +118,12 @@ class Application:
         if self.away:
             raise self.away
         return Snapshot.build(LISTED, read_at=self.clock.now, day=TODAY)
+
+    def get_patient(self, uuid: str) -> bytes | None:
+        """OpenMRS's answer, or why there is none."""
+        if self.away:
+            raise self.away
+        return self.patients.get(uuid)
 
     def backlog(self) -> Known:
         """Two of each state, where they were counted."""
@@ -503,6 +519,40 @@ def test_a_list_of_notifications_refuses_what_it_doesnt_know(
     app: Application, query: dict[str, str], status: int
 ) -> None:
     assert app.ask("/notifications", **query).status == status
+
+
+@pytest.mark.parametrize("route", Application().router.routes, ids=lambda one: one.summary)
+def test_every_route_refuses_an_argument_that_it_doesnt_have(route: Route) -> None:
+    app = Application()
+    path = route.path.format(step="1", id="1", study="s", uuid=ALICE)
+    response = app.router.respond(Request(route.method, path, {"Nonsense": "1"}, {}, REPORT))
+    assert response.status == 400, response.body
+
+
+@pytest.mark.parametrize(
+    ("uuid", "query", "away", "status", "found"),
+    [
+        (BOB, {}, False, 200, 1),
+        (BOB, {"limit": "1"}, False, 200, 1),
+        (ALICE, {}, False, 200, 0),  # OpenMRS doesn't know her, the worklist does
+        (ALICE, {}, True, 200, 0),
+        (ALICE[::-1], {}, False, 404, 0),
+        (ALICE[::-1], {}, True, 503, 0),
+        ("x", {}, False, 400, 0),
+        (BOB, {"limit": "0"}, False, 400, 0),
+        (BOB, {"limit": "101"}, False, 400, 0),
+    ],
+)
+def test_candidates_are_ranked_for_a_patient_that_somebody_knows(
+    app: Application, uuid: str, query: dict[str, str], away: bool, status: int, found: int
+) -> None:
+    if away:
+        app.away = OpenMRSError("unreachable", "connection failed")
+    response = app.ask(f"/patients/{uuid}/candidates", **query)
+    assert response.status == status
+    assert ("Retry-After" in response.headers) is (status == 503)
+    if status == 200:
+        assert len(json.loads(response.body)) == found
 
 
 def test_a_report_that_needs_openmrs_says_to_come_back(app: Application) -> None:
