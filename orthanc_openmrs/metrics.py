@@ -25,8 +25,8 @@ PREFIX = "orthanc_openmrs_"
 INTERVAL = 5.0
 """Seconds between two pushes, and at most between two counts of the notifications."""
 
-PATIENCE = 0.002
-"""Seconds that a reader waits for counts newer than those at hand."""
+LEAST_PAUSE = 0.1
+"""Seconds between two counts at least, however often somebody looks."""
 
 SLOW = 1.0
 """Seconds after which a count that doesn't end is told as a problem of the database."""
@@ -81,17 +81,17 @@ class Known:
 
 
 class BacklogWatch:
-    """Counts the notifications in a thread of its own, so that nobody waits for the database."""
+    """Counts the notifications in a thread of its own, so that nobody waits for the database.
+
+    What is known is replaced as a whole, so that who asks never waits for a count that goes on.
+    """
 
     def __init__(self, count: Callable[[], Backlog]) -> None:
         self._count = count
         self._known = Known()
-        self._condition = threading.Condition()
-        self._started = 0
-        self._ended = 0
-        self._started_at = 0.0
-        self._wanted = False
-        self._stopping = False
+        self._counting_since: float | None = None
+        self._wanted = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="openmrs-count", daemon=True)
 
     def start(self) -> None:
@@ -100,48 +100,37 @@ class BacklogWatch:
 
     def tell_to_stop(self) -> None:
         """Let the thread end."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify_all()
+        self._stopping.set()
+        self._wanted.set()
 
     def join(self, deadline: float) -> None:
         """Wait for the end of the thread until a moment of `time.monotonic`."""
         if self._thread.ident is not None:
             self._thread.join(max(0.0, deadline - time.monotonic()))
 
-    def fresh(self) -> Known:
-        """The backlog as of now, or after `PATIENCE` seconds the last one that is known."""
-        with self._condition:
-            if self._running_for() < PATIENCE:
-                ticket = self._started + 1
-                self._wanted = True
-                self._condition.notify_all()
-                self._condition.wait_for(lambda: self._ended >= ticket, PATIENCE)
-            return self._last()
+    def want(self) -> None:
+        """The notifications have changed, or somebody looks at them: count soon."""
+        if not self._wanted.is_set():
+            self._wanted.set()
+
+    def asked(self) -> Known:
+        """The last backlog that is known, for somebody who looks: the next look sees a newer
+        one."""
+        self.want()
+        return self.last()
 
     def last(self) -> Known:
         """The last backlog that is known."""
-        with self._condition:
-            return self._last()
-
-    def _last(self) -> Known:
-        seconds = self._running_for()
+        since, known = self._counting_since, self._known
+        seconds = 0.0 if since is None else time.monotonic() - since
         if seconds < SLOW:
-            return self._known
-        return Known(self._known.backlog, f"the database hasn't answered for {seconds:.0f} s")
-
-    def _running_for(self) -> float:
-        running = self._ended < self._started
-        return time.monotonic() - self._started_at if running else 0.0
+            return known
+        return Known(known.backlog, f"the database hasn't answered for {seconds:.0f} s")
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                if self._stopping:
-                    return
-                self._wanted = False
-                self._started += 1
-                self._started_at = time.monotonic()
+        while not self._stopping.is_set():
+            self._wanted.clear()
+            self._counting_since = time.monotonic()
             try:
                 known = Known(self._count())
             except StoreError as problem:
@@ -149,11 +138,10 @@ class BacklogWatch:
             except Exception as problem:  # the thread must live
                 _log.exception("the notifications can't be counted")
                 known = Known(self._known.backlog, f"can't be counted: {type(problem).__name__}")
-            with self._condition:
-                self._known = known
-                self._ended = self._started
-                self._condition.notify_all()
-                self._condition.wait_for(lambda: self._wanted or self._stopping, INTERVAL)
+            self._known = known
+            self._counting_since = None
+            self._stopping.wait(LEAST_PAUSE)
+            self._wanted.wait(INTERVAL - LEAST_PAUSE)
 
 
 class Tally:

@@ -124,7 +124,7 @@ class Plugin:
             updates=self._client,
             policy=Policy(settings.link_by, settings.hold_patient_mismatch),
             report_in_progress=settings.report_in_progress,
-            on_link=self._keeper.look_at,
+            on_link=self._linked,
             clock=time.time,
         )
         self._changes = ChangeReader(
@@ -152,7 +152,7 @@ class Plugin:
                 generation=lambda: self._reporter.generation,
                 desk=desk,
                 look_up_study=guards.look_up_study(host),
-                backlog=self._watch.fresh,
+                backlog=self._watch.asked,
                 further=MappingRoutes(
                     mapping=mapping,
                     patients=Patients(
@@ -181,9 +181,13 @@ class Plugin:
     def _look_at(self, study: str) -> None:
         self._keeper.look_at(study)
 
+    def _linked(self, study: str) -> None:
+        self._keeper.look_at(study)
+        self._watch.want()
+
     def _decided(self, study: str) -> None:
         self._reporter.wake()
-        self._keeper.look_at(study)
+        self._linked(study)
 
     def _look_up_names(self, snapshot: Snapshot) -> None:
         if self._book:

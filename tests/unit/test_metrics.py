@@ -144,10 +144,12 @@ def told(known: Known) -> tuple[int | None, str]:
     return known.backlog and known.backlog.counts[NotificationState.PENDING], known.problem
 
 
-def test_counts_are_as_of_now_where_the_database_answers(store: Store, watch: BacklogWatch) -> None:
+def test_counts_are_of_the_last_look_where_the_database_answers(
+    store: Store, watch: BacklogWatch
+) -> None:
     for pending in range(2, 6):
         store.pending = pending
-        eventually(lambda: told(watch.fresh()) == (store.pending, ""), "the counts stay old", 2)
+        eventually(lambda: told(watch.asked()) == (store.pending, ""), "the counts stay old", 2)
 
 
 def test_last_counts_are_told_at_once_while_the_database_hangs(
@@ -159,24 +161,24 @@ def test_last_counts_are_told_at_once_while_the_database_hangs(
     deadline = time.monotonic() + 1.2
     while time.monotonic() < deadline:
         started = time.monotonic()
-        known = watch.fresh()
+        known = watch.asked()
         slowest = max(slowest, time.monotonic() - started)
         assert told(known)[0] == 1
     assert told(known) == (1, "the database hasn't answered for 1 s")
     assert slowest < 0.05
     assert store.counts == 2
     store.answers.set()
-    eventually(lambda: told(watch.fresh()) == (9, ""), "no recovery", 5)
+    eventually(lambda: told(watch.asked()) == (9, ""), "no recovery", 5)
 
 
 def test_last_counts_are_told_with_the_reason_while_the_database_fails(
     store: Store, watch: BacklogWatch
 ) -> None:
     store.broken = True
-    eventually(lambda: "disk I/O error" in watch.fresh().problem, "no problem is told", 5)
+    eventually(lambda: "disk I/O error" in watch.asked().problem, "no problem is told", 5)
     assert told(watch.last())[0] == 1
     store.broken = False
-    eventually(lambda: told(watch.fresh()) == (1, ""), "no recovery", 5)
+    eventually(lambda: told(watch.asked()) == (1, ""), "no recovery", 5)
 
 
 # --- what is pushed ------------------------------------------------------------------------
