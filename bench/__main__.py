@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from subprocess import SubprocessError
 
-from bench import completion, measure, peers, report
+from bench import completion, measure, peers, report, rest
 from bench.client import QueryFailed
 from bench.measure import QUICK, Limits, Results
 from bench.openmrs import OpenMRS
@@ -22,8 +22,8 @@ from trial.orthanc import StartFailed
 SIZES = (10, 100, 1_000, 5_000, 20_000)
 QUICK_SIZES = (10, 100, 1_000)
 SCANNERS = (1, 4, 16)
-WORKLIST, COMPLETION = "worklist", "completion"
-PARTS = (WORKLIST, COMPLETION)
+WORKLIST, COMPLETION, REST = "worklist", "completion", "rest"
+PARTS = (WORKLIST, COMPLETION, REST)
 USUAL_SIZE = 1_000
 """The size for several scanners and for findscu."""
 
@@ -103,6 +103,12 @@ def run_completion(results: Results, folder: Path, limits: Limits, say: Progress
     results.meanwhile += completion.meanwhile(folder / "meanwhile", limits)
 
 
+def run_rest(results: Results, folder: Path, limits: Limits, say: Progress) -> None:
+    """The REST API over an archive, in a scratch folder."""
+    say(f"{limits.archive:,} studies: filling Orthanc, then its routes and this plugin's")
+    results.routed += rest.routes(folder / "rest", limits)
+
+
 def main() -> int:
     """The command line; returns the exit status, which doesn't depend on the aims."""
     parser = argparse.ArgumentParser(
@@ -115,7 +121,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the medians (SVG)")
     options = parser.parse_args()
-    if options.plot and options.part == COMPLETION:
+    if options.plot and options.part in (COMPLETION, REST):
         parser.error("--plot draws the worklist's part")
     if options.plot and not report.can_plot():
         parser.error("--plot needs matplotlib: .venv/bin/pip install -e '.[bench]'")
@@ -134,6 +140,8 @@ def main() -> int:
                 run_worklist(results, folder, sizes, only, limits, say)
             if options.part in (None, COMPLETION) and OURS in only:
                 run_completion(results, folder, limits, say)
+            if options.part in (None, REST) and OURS in only:
+                run_rest(results, folder, limits, say)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130

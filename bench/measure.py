@@ -46,6 +46,11 @@ def p95(values: Iterable[float]) -> float:
     return statistics.quantiles(found, n=20, method="inclusive")[18]
 
 
+def percentile(values: Iterable[float], percent: int) -> float:
+    """So many of a hundred values are at most this, interpolated."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long things are measured, in seconds."""
@@ -62,9 +67,11 @@ class Limits:
     sustained: int = 600  # notifications
     turns: int = 5  # of each Orthanc while OpenMRS hangs
     turn: float = 2.5
+    archive: int = 10_000  # studies
+    routes: float = 6.0
 
 
-QUICK = Limits(0.5, 2.0, 20, 100, 1.0, 6.0, 5, 20, 100, 300, 3, 2.0)
+QUICK = Limits(0.5, 2.0, 20, 100, 1.0, 6.0, 5, 20, 100, 300, 3, 2.0, 1_000, 2.0)
 
 
 # --- results --------------------------------------------------------------------------------
@@ -188,6 +195,22 @@ class Meanwhile:
     batches: Sequence[float]
 
 
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A route over many studies: times in ms. `state` says which Orthanc, or how OpenMRS and the
+    database are meanwhile; `first` is the first answer of its kind; `batches` as in `Meanwhile`."""
+
+    asked: str
+    state: str
+    repetitions: int
+    median: float
+    p95: float
+    p99: float
+    longest: float
+    first: float | None
+    batches: Sequence[float] = ()
+
+
 @dataclass(slots=True)
 class Results:
     """All that a run has found out."""
@@ -203,6 +226,7 @@ class Results:
     notified: list[Notified] = field(default_factory=list)
     sustained: list[Sustained] = field(default_factory=list)
     meanwhile: list[Meanwhile] = field(default_factory=list)
+    routed: list[Routed] = field(default_factory=list)
 
 
 def machine() -> Mapping[str, str]:

@@ -40,6 +40,10 @@ class OpenMRS:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it: connections are refused from now on."""
         self._process.terminate()
         self._process.wait()
 
@@ -63,6 +67,13 @@ class OpenMRS:
         response = self._session.get(self.url + LIST, auth=ACCOUNT, timeout=60)
         response.raise_for_status()
         return response.content
+
+    def add_patient(self, **details: str) -> str:
+        """A patient without an order; the uuid."""
+        response = self._session.post(self.url + "/standin/patients", json=details, timeout=60)
+        response.raise_for_status()
+        uuid: str = response.json()["uuid"]
+        return uuid
 
     def change(self) -> None:
         """Change one request now."""

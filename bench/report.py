@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.completion import ASKED, STEPS, STORED, WAITING
-from bench.measure import Cell, Meanwhile, Results, Throughput, median
+from bench.measure import Cell, Meanwhile, Results, Routed, Throughput, median
 from bench.peers import BARE, FLOOR, NATIVE, NO_PLUGIN, OURS, PEERS
 from bench.queries import ALL, NAMES, ONE
+from bench.rest import CANDIDATES, LISTED, PATIENTS, STATES, STATUS, SYSTEM, UNASSIGNED
 
 # --- the aims -------------------------------------------------------------------------------
 
@@ -41,7 +42,7 @@ class Aim:
 
 def aims(results: Results) -> list[Aim]:
     """The aims, with what this run says of each."""
-    return [*_worklist_aims(results), *_completion_aims(results)]
+    return [*_worklist_aims(results), *_completion_aims(results), *_rest_aims(results)]
 
 
 def _worklist_aims(results: Results) -> list[Aim]:
@@ -134,15 +135,46 @@ def _completion_aims(results: Results) -> list[Aim]:
     ]
 
 
+def _rest_aims(results: Results) -> list[Aim]:
+    found = {(each.asked, each.state): each for each in results.routed}
+    return [
+        *(
+            Aim(f"{asked}, p95 in ms", getattr(found.get((asked, OURS)), "p95", None), at_most=most)
+            for asked, most in ((UNASSIGNED, 100), (PATIENTS, 50), (CANDIDATES, 250))
+        ),
+        *(
+            Aim(f"{STATUS}, {state}, p99 in ms", _p99(found.get((STATUS, state))), at_most=5)
+            for state in STATES
+        ),
+        *(
+            Aim(
+                f"{asked}: median ours / no plugin",
+                _ratio_of_batches(found.get((asked, OURS)), found.get((asked, NO_PLUGIN))),
+                at_most=1.05,
+            )
+            for asked in (SYSTEM, LISTED)
+        ),
+    ]
+
+
+def _p99(found: Routed | None) -> float | None:
+    return found.p99 if found else None
+
+
+def _ratio_of_batches(
+    one: Routed | Meanwhile | None, another: Routed | Meanwhile | None
+) -> float | None:
+    if one is None or another is None:
+        return None
+    ratios = [here / there for here, there in zip(one.batches, another.batches, strict=True)]
+    return median(ratios) if ratios else None
+
+
 def _beside(results: Results, asked: str, orthanc: str, other: str) -> float | None:
     """How many times as long as another Orthanc one takes: the median of what the batches say,
     for what else the machine does changes from one batch to the next."""
-    batches = {each.orthanc: each.batches for each in results.meanwhile if each.asked == asked}
-    ratios = [
-        one / another
-        for one, another in zip(batches.get(orthanc, ()), batches.get(other, ()), strict=True)
-    ]
-    return median(ratios) if ratios else None
+    found = {each.orthanc: each for each in results.meanwhile if each.asked == asked}
+    return _ratio_of_batches(found.get(orthanc), found.get(other))
 
 
 def _median(results: Results, peer: str, query: str, steps: int) -> float | None:
@@ -290,6 +322,11 @@ def text(results: Results) -> str:
             "asked|Orthanc with|median|p95|/ no plugin|/ bare|n",
             (_meanwhile_row(results, each) for each in results.meanwhile),
         ),
+        _section(
+            "REST over an archive of studies: times in ms",
+            "asked|meanwhile, or Orthanc with|median|p95|p99|longest|first|/ no plugin|n",
+            (_routed_row(results, each) for each in results.routed),
+        ),
         _section("Aims", "aim|limit|found|verdict", map(_aim_row, aims(results))),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -340,6 +377,24 @@ def _meanwhile_row(results: Results, found: Meanwhile) -> Sequence[str]:
         _figure(found.p95),
         _figure(_beside(results, found.asked, found.orthanc, NO_PLUGIN)),
         _figure(_beside(results, found.asked, found.orthanc, BARE)),
+        str(found.repetitions),
+    )
+
+
+def _routed_row(results: Results, found: Routed) -> Sequence[str]:
+    none = next(
+        (each for each in results.routed if (each.asked, each.state) == (found.asked, NO_PLUGIN)),
+        None,
+    )
+    return (
+        found.asked,
+        found.state,
+        _figure(found.median),
+        _figure(found.p95),
+        _figure(found.p99),
+        _figure(found.longest),
+        _figure(found.first),
+        _figure(_ratio_of_batches(found, none)),
         str(found.repetitions),
     )
 

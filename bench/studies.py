@@ -125,6 +125,14 @@ class Rest:
         """The body of a route."""
         return self._ask("GET", path, None)
 
+    def put(self, path: str) -> bytes:
+        """PUT without a body; the answer."""
+        return self._ask("PUT", path, None)
+
+    def delete(self, path: str) -> bytes:
+        """DELETE; the answer."""
+        return self._ask("DELETE", path, None)
+
     def store(self, image: bytes) -> bytes:
         """POST /instances; Orthanc's answer."""
         return self._ask("POST", "/instances", image)
