@@ -77,6 +77,7 @@ SECTION: dict[str, Any] = {
         "PatientMetadata": {"type": "integer", "minimum": 0, "maximum": 65535, "default": 4026},
         "Database": {"type": "string", "pattern": r"^(sqlite|postgresql\+psycopg)://"},
         "KeepDelivered": {"type": "number", "minimum": 0, "maximum": 36500, "default": 90},
+        "ExplorerButtons": {"type": "boolean", "default": True},
         "Debug": {"type": "boolean", "default": False},
     },
 }
@@ -123,6 +124,7 @@ class Settings:
     viewers: ViewerSettings
     database: str = field(repr=False)
     keep_delivered: float
+    explorer_buttons: bool
     debug: bool
     warnings: tuple[str, ...]
     """What works but isn't what a hospital wants, to be logged at the start."""
@@ -173,6 +175,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         viewers=viewer_settings(configuration),
         database=section.get("Database") or _default_database(configuration, folder),
         keep_delivered=section["KeepDelivered"] * 86400,
+        explorer_buttons=section["ExplorerButtons"],
         debug=section["Debug"],
         warnings=tuple(warnings),
     )

@@ -34,6 +34,7 @@ from orthanc_openmrs.rest.mapping_routes import MappingRoutes
 from orthanc_openmrs.rest.router import Router
 from orthanc_openmrs.rest.routes import Routes
 from orthanc_openmrs.store.database import Database, SchemaTooNew
+from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.names import NameBook
@@ -153,6 +154,7 @@ class Plugin:
                 desk=desk,
                 look_up_study=guards.look_up_study(host),
                 backlog=self._watch.asked,
+                page=read_files(),
                 further=MappingRoutes(
                     mapping=mapping,
                     patients=Patients(
@@ -263,7 +265,8 @@ def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Pl
         host = cast(Orthanc, importlib.import_module("orthanc"))
     logs.install(host)
     try:
-        plugin = Plugin(host, _settings(host))
+        settings = _settings(host)
+        plugin = Plugin(host, settings)
     except PluginError as problem:
         _log.error("the plugin can't start: %s", problem)
         # The traceback that the Python plugin prints would only bury the line above.
@@ -281,6 +284,8 @@ def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Pl
     _kept.extend((on_worklist, on_request))
     host.RegisterWorklistCallback(on_worklist)
     host.RegisterRestCallback("/openmrs(/.*)?", on_request)
+    if settings.explorer_buttons:
+        host.ExtendOrthancExplorer(read_explorer_script())
     if register_on_change:
         host.RegisterOnChangeCallback(_on_change)
     plugin.start_reading()

@@ -120,6 +120,7 @@ def _show_around(openmrs: Standin, orthanc: ScratchOrthanc) -> None:
 Where to look
    Orthanc                {orthanc.url}
    how the plugin is      {orthanc.url}/openmrs/status
+   the page               {orthanc.url}/openmrs/ui/
    the worklist           {orthanc.url}/openmrs/worklist
    a step as a .wl file   {orthanc.url}/openmrs/worklist/2/file
    ask as a scanner       findscu -v -W -k "ScheduledProcedureStepSequence[0].Modality=CT" \

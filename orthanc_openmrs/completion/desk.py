@@ -7,7 +7,7 @@ time and the person's name in Orthanc. Must not know: HTTP, SQL.
 from collections.abc import Callable
 from typing import Protocol
 
-from orthanc_openmrs.completion.linking import Link
+from orthanc_openmrs.completion.linking import Link, Orders, Suggestion, suggest
 from orthanc_openmrs.completion.reporter import Lists, completions
 from orthanc_openmrs.errors import Conflict, NotFound
 from orthanc_openmrs.model import (
@@ -42,6 +42,7 @@ class Records(Protocol):
         since: int = 0,
         study: str = "",
         delivered_after: float = 0.0,
+        newest_first: bool = False,
     ) -> list[Notification]: ...
     def decisions(self, notification: Notification) -> list[PersonsDecision]: ...
     def retry(self, notification: Notification, user: str) -> None: ...
@@ -74,7 +75,13 @@ class Desk:
         self._clock = clock
 
     def notifications(
-        self, state: NotificationState | None, *, kind: Kind, limit: int, since: int
+        self,
+        state: NotificationState | None,
+        *,
+        kind: Kind,
+        limit: int,
+        since: int,
+        newest_first: bool = False,
     ) -> list[Notification]:
         """Notifications by id from `since` on, without those delivered long ago."""
         return self._records.list_notifications(
@@ -83,6 +90,7 @@ class Desk:
             limit=limit,
             since=since,
             delivered_after=self._clock() - self._keep_delivered,
+            newest_first=newest_first,
         )
 
     def notification(self, notification_id: int) -> tuple[Notification, list[PersonsDecision]]:
@@ -91,6 +99,15 @@ class Desk:
         if found is None:
             raise NotFound(f"there is no notification {notification_id}")
         return found, self._records.decisions(found)
+
+    def compare(self, held: Notification) -> tuple[StudySummary | None, list[Suggestion]]:
+        """The study of a held notification, None where it is gone, and the steps that it may
+        complete."""
+        study = self._read_study(held.study)
+        snapshot = self._snapshot()
+        if study is None or snapshot is None:
+            return study, []
+        return study, suggest(study, Orders.of(snapshot.requests))
 
     def retry(self, notification_id: int, user: str) -> Notification:
         """Send it again now; link a held study again. Raises NotFound, Conflict."""

@@ -205,6 +205,58 @@ _FINDERS: Mapping[str, Callable[[StudySummary, Orders], _Finding]] = {
 }
 
 
+# --- for a person --------------------------------------------------------------------------
+
+MOST_SUGGESTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """An open step that a study may complete, and what points at its request: kinds of evidence,
+    or PatientID."""
+
+    step: ProcedureStep
+    evidence: tuple[str, ...]
+
+
+def suggest(study: StudySummary, orders: Orders) -> list[Suggestion]:
+    """The open steps that a person would look at first, whatever `LinkBy` says: those that the
+    images name, then those of the study's modality, then those that more evidence points at."""
+    pointing: dict[ImagingRequest, list[str]] = {}
+    for kind, find in _FINDERS.items():
+        for request in find(study, orders).requests:
+            pointing.setdefault(request, []).append(kind)
+    for named in orders.by_step.values():
+        for request, _ in named:
+            if patient_agreement(study.patient_id, request.patient_id) is Agreement.SAME:
+                kinds = pointing.setdefault(request, [])
+                kinds.extend(["PatientID"] if "PatientID" not in kinds else [])
+    ids = {
+        step_id
+        for series in study.series
+        for step_id in (
+            series.performed_procedure_step_id,
+            *(item.scheduled_procedure_step_id for item in series.request_attributes),
+        )
+    }
+
+    def rank(suggestion: Suggestion) -> tuple[bool, bool, int]:
+        step = suggestion.step
+        return (
+            step.scheduled_procedure_step_id not in ids,
+            not any(_same_modality(series, step) for series in study.series),
+            -len(suggestion.evidence),
+        )
+
+    found = [
+        Suggestion(step, tuple(kinds))
+        for request, kinds in pointing.items()
+        for step in request.steps
+        if step.status.is_open
+    ]
+    return sorted(found, key=rank)[:MOST_SUGGESTIONS]
+
+
 # --- the decision --------------------------------------------------------------------------
 
 

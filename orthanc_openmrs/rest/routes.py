@@ -14,11 +14,12 @@ from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
 from orthanc_openmrs.errors import NotFound, WorklistUnavailable
 from orthanc_openmrs.metrics import Known
-from orthanc_openmrs.model import Kind, Notification, NotificationState
+from orthanc_openmrs.model import Kind, Notification, NotificationState, StudySummary
 from orthanc_openmrs.openmrs.client import PROBLEMS
-from orthanc_openmrs.rest.arguments import json_body, number, one_of
+from orthanc_openmrs.rest.arguments import json_body, number, one_of, yes_or_no
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
 from orthanc_openmrs.rest.openapi import document
+from orthanc_openmrs.rest.page import PageRoutes
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import (
     AET,
@@ -28,6 +29,10 @@ from orthanc_openmrs.rest.schemas import (
     LARGEST_PAGE,
     LARGEST_SINCE,
     LIMIT,
+    NEWEST,
+    OPEN,
+    OWN,
+    SEARCH,
     SINCE,
     SINCE_ID,
     STATE,
@@ -39,6 +44,7 @@ from orthanc_openmrs.rest.schemas import (
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, KNOWN, Level
 from orthanc_openmrs.worklist.datasets import worklist_file
 from orthanc_openmrs.worklist.items import WorklistItem
+from orthanc_openmrs.worklist.matching import holds
 from orthanc_openmrs.worklist.query import Key, Query
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import Worklist
@@ -61,7 +67,8 @@ STEP_KEYWORDS = frozenset(row.keyword for row in ATTRIBUTES if row.level is Leve
 
 
 class Routes:
-    """The handlers, over the parts that they show. `further` are the routes of other tables."""
+    """The handlers, over the parts that they show. `page` has the files of the administrator's
+    page by their names; `further` are the routes of other tables."""
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class Routes:
         desk: Desk,
         look_up_study: Callable[[str], str | None],
         backlog: Callable[[], Known],
+        page: Mapping[str, bytes],
         further: Iterable[Route] = (),
     ) -> None:
         self._worklist = worklist
@@ -82,6 +90,7 @@ class Routes:
         self._source_status = source_status
         self._generation = generation
         self._backlog = backlog
+        self._page = PageRoutes(page)
         self._further = tuple(further)
 
     def table(self) -> list[Route]:
@@ -100,7 +109,7 @@ class Routes:
                 "/openmrs/worklist",
                 self.worklist,
                 "Every step of OpenMRS's list",
-                query=(AET, *map(equals, FILTERS), LIMIT, SINCE),
+                query=(AET, OWN, OPEN, SEARCH, *map(equals, FILTERS), LIMIT, SINCE),
                 answer=array(step),
                 errors=(503,),
             ),
@@ -135,7 +144,7 @@ class Routes:
                 "/openmrs/notifications",
                 self.notifications,
                 "What is told OpenMRS",
-                query=(STATE, KIND, LIMIT, SINCE_ID),
+                query=(STATE, KIND, NEWEST, LIMIT, SINCE_ID),
                 answer=array(notification),
                 errors=(503,),
             ),
@@ -173,6 +182,7 @@ class Routes:
                 errors=(409, 503),
             ),
             *self._further,
+            *self._page.table(),
             Route(
                 "GET",
                 "/openmrs/openapi.json",
@@ -201,11 +211,15 @@ class Routes:
                     or None,
                     "LastSuccess": moment(source.last_success),
                     "LastError": _last_error(source),
+                    "Problem": source.error_kind or None,
+                    "Since": moment(source.failing_since or source.answering_since),
                 },
                 "Worklist": {
                     **_counts(snapshot),
                     "AgeSeconds": None if age is None else round(age, 1),
                     "Stale": self._worklist.stale,
+                    "Revision": self._worklist.revision,
+                    "Stations": self._worklist.stations,
                 },
                 "Notifications": self._notifications(),
             }
@@ -231,10 +245,23 @@ class Routes:
         wanted = {
             keyword: request.query[keyword] for keyword in FILTERS if keyword in request.query
         }
+        waiting = yes_or_no(request, "open")
         station = request.query.get("aet", "")
-        items = self._worklist.seen_by(station) if station else list(self._snapshot().items)
+        own = yes_or_no(request, "own")
+        if own and not station:
+            raise HttpError(400, "own needs the AE title that asks: ?aet=")
+        if station:
+            asks = {"ScheduledStationAETitle": station} if own else {}
+            items = self._worklist.seen_by(station, _query(asks))
+        else:
+            items = list(self._snapshot().items)
+        searched = holds(request.query.get("search", ""))
         found = [
-            item for item in items if all(item[keyword] == text for keyword, text in wanted.items())
+            item
+            for item in items
+            if all(item[keyword] == text for keyword, text in wanted.items())
+            and waiting in (None, item.step.status.is_open)
+            and searched(item)
         ]
         return answer([describe(item) for item in found[since : since + limit]])
 
@@ -294,7 +321,10 @@ class Routes:
         since = number(request, "since", 0, 0, LARGEST_SINCE)
         state = one_of(NotificationState, request, "state")
         kind = one_of(Kind, request, "kind") or Kind.COMPLETED
-        found = self._desk.notifications(state, kind=kind, limit=limit, since=since)
+        newest = yes_or_no(request, "newest") or False
+        found = self._desk.notifications(
+            state, kind=kind, limit=limit, since=since, newest_first=newest
+        )
         return answer([describe_notification(one) for one in found])
 
     def notification(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
@@ -307,8 +337,26 @@ class Routes:
                     {"At": moment(one.at), "User": one.user, "Action": one.action}
                     for one in decisions
                 ],
+                "Comparison": self._compare(found),
             }
         )
+
+    def _compare(self, told: Notification) -> dict[str, Any] | None:
+        if told.state is not NotificationState.HELD:
+            return None
+        study, steps = self._desk.compare(told)
+        if study is None:
+            return None
+        return {
+            "Study": _compared(study),
+            "Steps": [
+                {
+                    "ScheduledProcedureStepID": one.step.scheduled_procedure_step_id,
+                    "Evidence": list(one.evidence),
+                }
+                for one in steps
+            ],
+        }
 
     def retry(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
         """POST /openmrs/notifications/{id}/retry"""
@@ -396,6 +444,32 @@ def describe_notification(notification: Notification) -> dict[str, Any]:
         "LastError": notification.last_error,
         "Created": moment(notification.created),
         "Delivered": moment(notification.delivered),
+    }
+
+
+def _compared(study: StudySummary) -> dict[str, Any]:
+    """What a person compares with a step."""
+    dates = [series.performed_procedure_step_start_date for series in study.series]
+    return {
+        "PatientID": study.patient_id,
+        "PatientName": study.patient_name,
+        "PatientBirthDate": study.patient_birth_date,
+        "AccessionNumber": study.accession_number,
+        "StudyInstanceUID": study.study_instance_uid,
+        "StudyDescription": study.study_description,
+        "RequestedProcedureDescription": study.requested_procedure_description,
+        "ModalitiesInStudy": sorted({series.modality for series in study.series} - {""}),
+        "PerformedProcedureStepStartDate": next(filter(None, dates), ""),
+        "ScheduledProcedureStepIDs": sorted(
+            {
+                item.scheduled_procedure_step_id
+                for series in study.series
+                for item in series.request_attributes
+            }
+            - {""}
+        ),
+        "Series": len(study.series),
+        "Instances": sum(series.instances for series in study.series),
     }
 
 

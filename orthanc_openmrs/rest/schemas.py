@@ -10,6 +10,7 @@ from typing import Any
 
 from orthanc_openmrs.mapping.ownership import Source
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
+from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.worklist.attributes import KNOWN
 
 LARGEST_PAGE = 1000
@@ -79,6 +80,20 @@ _NOTIFICATION: Mapping[str, Schema] = {
     "Created": MOMENT,
     "Delivered": MOMENT,
 }
+_COMPARED: Mapping[str, Schema] = {
+    "PatientID": TEXT,
+    "PatientName": TEXT,
+    "PatientBirthDate": TEXT,
+    "AccessionNumber": TEXT,
+    "StudyInstanceUID": TEXT,
+    "StudyDescription": TEXT,
+    "RequestedProcedureDescription": TEXT,
+    "ModalitiesInStudy": {"type": "array", "items": TEXT},
+    "PerformedProcedureStepStartDate": TEXT,
+    "ScheduledProcedureStepIDs": {"type": "array", "items": TEXT},
+    "Series": COUNT,
+    "Instances": COUNT,
+}
 _STEP: Mapping[str, Schema] = {
     **_KEYWORDS,
     "Status": choice(*StepStatus),
@@ -118,6 +133,8 @@ SCHEMAS: dict[str, Schema] = {
             Generation={"type": ["string", "null"]},
             LastSuccess=MOMENT,
             LastError={"type": ["string", "null"]},
+            Problem={"enum": [*PROBLEMS, None], "description": "the kind of LastError"},
+            Since=MOMENT,
         ),
         Worklist=record(
             Steps=COUNT,
@@ -125,6 +142,8 @@ SCHEMAS: dict[str, Schema] = {
             Skipped=COUNT,
             AgeSeconds={"type": ["number", "null"], "minimum": 0},
             Stale=FLAG,
+            Revision=TEXT,
+            Stations={"type": "array", "items": TEXT},
         ),
         Notifications={
             **record({**_STATES, "Error": NAME}),
@@ -144,9 +163,23 @@ SCHEMAS: dict[str, Schema] = {
         **_STEP,
     ),
     "Notification": record(**_NOTIFICATION),
+    "Comparison": record(
+        Study=record(**_COMPARED),
+        Steps={
+            "type": "array",
+            "items": record(
+                ScheduledProcedureStepID=TEXT,
+                Evidence={"type": "array", "items": TEXT},
+            ),
+        },
+    ),
     "NotificationAndDecisions": record(
         **_NOTIFICATION,
         Decisions={"type": "array", "items": record(At=MOMENT, User=TEXT, Action=TEXT)},
+        Comparison={
+            "anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/Comparison"}],
+            "description": "of a held one whose study Orthanc has",
+        },
     ),
     "Report": record(ScheduledProcedureStepID=NAME),
     "Study": record(**_STUDY),
@@ -186,6 +219,10 @@ SINCE_ID = Parameter(
 )
 AET = Parameter("aet", "an AE title: what this station would get", TEXT)
 STATE = Parameter("state", "only those in this state", choice(*NotificationState))
+NEWEST = Parameter("newest", "the newest first: since is the largest ID then, 0 for all", FLAG)
+OWN = Parameter("own", "with aet, as it sees a query that names its own AE title", FLAG)
+SEARCH = Parameter("search", "words that stand in the patient's name or in a number", TEXT)
+OPEN = Parameter("open", "only steps that wait for images, or that don't", FLAG)
 KIND = Parameter("kind", "what is told of the step; completed by default", choice(*Kind))
 ASSIGNED = Parameter("assigned", "only those that are somebody's, or nobody's", FLAG)
 KEYWORDS = Parameter(
@@ -205,6 +242,7 @@ def equals(keyword: str) -> Parameter:
 
 
 PATH_PARAMETERS: dict[str, str] = {
+    "file": "the name of a file of the page",
     "step": "a ScheduledProcedureStepID of OpenMRS's list",
     "id": "the ID of a notification",
     "study": "an Orthanc ID or a StudyInstanceUID",

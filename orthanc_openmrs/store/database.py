@@ -478,11 +478,16 @@ class Database:
         since: int = 0,
         study: str = "",
         delivered_after: float = 0.0,
+        newest_first: bool = False,
     ) -> list[Notification]:
-        """Notifications by id from `since` on; without those delivered before a moment."""
+        """Notifications by id from `since` on; without those delivered before a moment.
+
+        `newest_first`: the other way round, from `since` down; 0 is the newest.
+        """
+        first = notifications.c.id <= since if newest_first else notifications.c.id >= since
         query = sa.select(notifications).where(
             notifications.c.kind == kind.value,
-            notifications.c.id >= since,
+            *([first] if since or not newest_first else []),
             sa.or_(
                 notifications.c.state != NotificationState.DELIVERED.value,
                 notifications.c.delivered >= delivered_after,
@@ -493,7 +498,8 @@ class Database:
         if study:
             query = query.where(notifications.c.study == study)
         with self._transaction() as connection:
-            rows = connection.execute(query.order_by(notifications.c.id).limit(limit))
+            order = notifications.c.id.desc() if newest_first else notifications.c.id
+            rows = connection.execute(query.order_by(order).limit(limit))
             return [_notification(row) for row in rows]
 
     def notification(self, notification_id: int) -> Notification | None:

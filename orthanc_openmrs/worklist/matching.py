@@ -330,6 +330,24 @@ def _spellings_of(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spell(_name(value)) for spell in _SPELLINGS))
 
 
+def holds(text: str) -> Callable[[WorklistItem], bool]:
+    """What a person searches for: whether each word stands in a patient's name, in any spelling,
+    or in one of the numbers of an item."""
+    words = without_accents(text).split()
+    if not words:
+        return lambda item: True
+
+    def test(item: WorklistItem) -> bool:
+        spellings = _spellings_of(item["PatientName"])
+        numbers = [item[keyword].casefold() for keyword in SEARCHED]
+        return all(any(word in found for found in (*spellings, *numbers)) for word in words)
+
+    return test
+
+
+SEARCHED = ("PatientID", "AccessionNumber", "RequestedProcedureID", "ScheduledProcedureStepID")
+
+
 def _answered_test(key: Key, codec: str) -> Test:
     """What Orthanc's matcher says of a value as it is sent: in the caller's characters."""
     text = key.raw.decode(codec, "ignore") if key.raw else key.text

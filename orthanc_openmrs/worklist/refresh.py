@@ -79,6 +79,7 @@ class SourceStatus:
     error_kind: str = ""
     failing_since: float = 0.0
     failures: int = 0
+    answering_since: float = 0.0
 
 
 class Refresher:
@@ -219,7 +220,8 @@ class Refresher:
         started = self._clock()
         body = self._source.get_list()
         changed = self._serve(body, started)
-        before, self._status = self._status, SourceStatus(last_success=self._clock())
+        before, now = self._status, self._clock()
+        self._status = SourceStatus(last_success=now, answering_since=before.answering_since or now)
         if before.failures:
             _log.warning("OpenMRS answers again, after %d failed reads", before.failures)
         try:

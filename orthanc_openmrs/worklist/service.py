@@ -112,6 +112,7 @@ class Worklist:
         self._max_staleness = max_staleness
         self._clock = clock
         self._snapshot: Snapshot | None = None
+        self._revision = 0
         self._remembered = lru_cache(REMEMBERED_QUERIES)(self._prepare)
 
     @property
@@ -119,9 +120,21 @@ class Worklist:
         """The current snapshot, however old; None before the first list."""
         return self._snapshot
 
+    @property
+    def revision(self) -> str:
+        """Another text for another list, after a restart too; "" before the first list."""
+        return f"{self._revision:x}" if self._revision else ""
+
+    @property
+    def stations(self) -> list[str]:
+        """The AE titles that have rules of their own."""
+        return sorted(self._stations.stations)
+
     def replace(self, snapshot: Snapshot) -> None:
         """Serve another snapshot from now on."""
-        self._snapshot = snapshot
+        before, self._snapshot = self._snapshot, snapshot
+        if before is None or before.items is not snapshot.items:
+            self._revision = max(self._revision + 1, int(self._clock() * 1000))
 
     def age(self) -> float | None:
         """Seconds since OpenMRS gave the list, None before the first one."""

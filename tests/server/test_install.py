@@ -31,6 +31,9 @@ def test_folder_made_by_pip_target_works_by_itself(openmrs: Standin, tmp_path: P
     with ScratchOrthanc(tmp_path / "orthanc", module_keys(openmrs), script=script) as orthanc:
         offered(orthanc, 2)
         assert len(scanner.find(orthanc.dicom_port).answers) == 2
+        for name in ("", "page.js", "page.css", "texts.fr.json"):
+            url = f"{orthanc.url}/openmrs/ui/{name}"
+            assert orthanc.session.get(url, timeout=10).status_code == 200, name
 
 
 def test_another_script_may_start_the_plugin_and_pass_changes_on(

@@ -39,6 +39,7 @@ KNOWN = {
     "id": "1",
     "study": "1.2.3.1",
     "uuid": EXAMPLE_PATIENT,
+    "file": "page.js",
 }
 """What each name in a path may stand for, after `hold`."""
 
@@ -87,7 +88,7 @@ def test_every_route_wants_credentials_answers_as_described_and_its_examples_wor
     (study,) = (one["ID"] for one in found if one["Type"] == "Study")
 
     for path in {path for _, path in contract.operations}:
-        url = orthanc.url + path.format(step="14", id="3", study=study, uuid="x")
+        url = orthanc.url + path.format(step="14", id="3", study=study, uuid="x", file="x")
         for method in METHODS:
             for auth in (None, ("openmrs", "wrong"), ("", "")):
                 refused = _send_anonymously(method, url, auth)
@@ -216,6 +217,15 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
         ("GET", "/openmrsx/status", b"", {}, 404),
         ("GET", "/OPENMRS/status", b"", {}, 404),
         ("GET", "/openmrs/status/x", b"", {}, 404),
+        ("GET", "/openmrs/ui", b"", {}, 200),
+        ("GET", "/openmrs/ui/", b"", {}, 200),
+        ("GET", "/openmrs/ui/page.js", b"", {}, 200),
+        ("GET", "/openmrs/ui/__init__.py", b"", {}, 404),
+        ("GET", "/openmrs/ui/explorer.js", b"", {}, 404),
+        ("GET", "/openmrs/ui/..%2f..%2fconfig.py", b"", {}, 404),
+        ("GET", "/openmrs/ui/%2e%2e/config.py", b"", {}, 404),
+        ("GET", "/openmrs/ui/..%5cconfig.py", b"", {}, 404),
+        ("POST", "/openmrs/ui", b"", {}, 405),
         ("GET", "/openmrs/worklist/..%2f..%2fsystem%2fx", b"", {}, 404),
         ("GET", "/openmrs/worklist/%2e%2e/%2e%2e/etc/passwd", b"", {}, 404),
         ("GET", "/openmrs/worklist/..%5c..%5cetc", b"", {}, 404),
@@ -286,7 +296,7 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
 def test_another_method_is_405_with_allow(orthanc: ScratchOrthanc) -> None:
     contract = Contract(orthanc.get("/openmrs/openapi.json"))
     for path in {path for _, path in contract.operations}:
-        asked = path.format(step="1", id="1", study="x", uuid="x")
+        asked = path.format(step="1", id="1", study="x", uuid="x", file="x")
         allowed = {method for method in METHODS if contract.find(method, asked)}
         for method in set(METHODS) - allowed:
             status, _, headers = _ask(orthanc, method, asked, b"", {})

@@ -291,6 +291,7 @@ class OrthancModule:
         self.on_worklist: Any = None
         self.on_change: Any = None
         self.on_request: Any = None
+        self.explorer = ""
         self._logged = threading.Condition()
 
     def GetConfiguration(self) -> str:
@@ -349,6 +350,9 @@ class OrthancModule:
     def RegisterOnChangeCallback(self, callback: Any, /) -> None:
         self.on_change = callback
         self.done.append("change")
+
+    def ExtendOrthancExplorer(self, javascript: str, /) -> None:
+        self.explorer = javascript
 
     def RegisterRestCallback(self, pattern: str, callback: Any, /) -> None:
         self.on_request = callback

@@ -86,6 +86,7 @@ REFUSED: list[tuple[str, object, str, str]] = [
     ("OpenMRS.Database", "mysql://host/db", "text", "sqlite:///"),
     ("OpenMRS.KeepDelivered", "90", "text", "a number"),
     ("OpenMRS.KeepDelivered", -1, "a number", "0 to"),
+    ("OpenMRS.ExplorerButtons", 0, "a number", "true or false"),
     ("OpenMRS.PatientMetadata", "4026", "text", "a whole number"),
     ("OpenMRS.PatientMetadata", 65536, "a number", "0 to 65535"),
     ("OpenMRS.PatientMetadata", 1023, "a number", "1024 to"),

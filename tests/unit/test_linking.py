@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.completion.linking import (
+    MOST_SUGGESTIONS,
     Agreement,
     Orders,
     Outcome,
     Policy,
     link,
     patient_agreement,
+    suggest,
 )
 from orthanc_openmrs.config import EVIDENCE
 from orthanc_openmrs.model import RequestAttributes, SeriesSummary, StepStatus, StudySummary
@@ -389,3 +391,42 @@ def test_a_uid_that_two_requests_claim_is_settled_by_other_evidence_only() -> No
 )
 def test_how_far_two_patients_are_one(found: str, expected: str, agreement: Agreement) -> None:
     assert patient_agreement(found, expected) is agreement
+
+
+# --- for a person --------------------------------------------------------------------------
+
+SUGGESTED: list[tuple[str, StudySummary, list[tuple[str, str]]]] = [
+    # why, the study, the steps with what points at their requests
+    ("nothing points anywhere", study(CT, patient_id="HOSPITAL-7"), []),
+    ("the accession only", study(CT, accession_number="B-3", patient_id="HOSPITAL-7"),
+     [("31", ACC), ("32", ACC)]),
+    ("the named step before the others", study(named("32"), patient_id="HOSPITAL-7"),
+     [("32", RAS), ("31", RAS)]),
+    ("the step of the modality before the other", study(MR, study_instance_uid="1.2.2",
+     patient_id="HOSPITAL-7"), [("22", UID), ("21", UID)]),
+    ("the patient only", study(CT, patient_id=BOB),
+     [("31", "PatientID"), ("32", "PatientID")]),
+    ("the one with more evidence first", study(CT, accession_number="A 1", patient_id=BOB,
+     study_instance_uid=UID_1),
+     [("11", f"{UID} {ACC}"), ("31", "PatientID"), ("32", "PatientID")]),
+    ("no step that is completed", study(US, accession_number="A\\6", patient_id="x"), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "steps"), [row[1:] for row in SUGGESTED], ids=[row[0] for row in SUGGESTED]
+)
+def test_the_steps_that_a_person_would_look_at_first(
+    found: StudySummary, steps: list[tuple[str, str]]
+) -> None:
+    suggested = [
+        (one.step.scheduled_procedure_step_id, " ".join(one.evidence))
+        for one in suggest(found, ORDERS)
+    ]
+    assert suggested == steps
+
+
+def test_a_person_is_shown_so_many_steps_at_most() -> None:
+    many = request("9", *(step(str(900 + at)) for at in range(50)), accession_number="many")
+    found = suggest(study(CT, accession_number="many"), Orders.of([many]))
+    assert len(found) == MOST_SUGGESTIONS

@@ -13,6 +13,7 @@ from orthanc_openmrs.worklist.matching import (
     Station,
     answered_ae_title,
     attribute_test,
+    holds,
     interval_rules,
     orthanc_test,
     rules,
@@ -26,6 +27,7 @@ from tests.unit.builders import (
     Keys,
     identifier,
     item,
+    items,
     request,
     step,
     within,
@@ -402,3 +404,22 @@ def test_the_index_selects_exactly_what_the_rules_let_pass(
         offered for offered in snapshot.offered if all(rule.passes(offered) for rule in query_rules)
     ]
     assert snapshot.select(query_rules) == brute
+
+
+@pytest.mark.parametrize(
+    ("name", "searched", "found"),
+    [
+        ("Hélène Lefèvre", "lefevre HELENE", True),
+        ("Алексей Смирнов", "smirnov", True),
+        ("Алексей Смирнов", "смир", True),
+        ("Hélène Lefèvre", "ACC-7", True),
+        ("Hélène Lefèvre", "lefevre acc-8", False),
+        ("Hélène Lefèvre", "", True),
+        ("Hélène Lefèvre", "*", False),
+    ],
+)
+def test_a_person_finds_names_in_any_spelling_and_numbers(
+    name: str, searched: str, found: bool
+) -> None:
+    (one,) = items(request("7", step("14"), patient_name=name, accession_number="ACC-7"))
+    assert holds(searched)(one) is found

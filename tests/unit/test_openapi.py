@@ -96,6 +96,11 @@ def _told(app: Application) -> None:
     app.tells(*NotificationState)
 
 
+def _held(app: Application) -> None:
+    app.tells(NotificationState.HELD)
+    app.studies["t1"] = app.studies["s"]
+
+
 REPORT = b'{"ScheduledProcedureStepID": "1"}'
 
 
@@ -119,6 +124,18 @@ REPORT = b'{"ScheduledProcedureStepID": "1"}'
         (_told, "GET", "/notifications", {}, b"", 200),
         (_told, "GET", "/notifications", {"state": "held"}, b"", 200),
         (_told, "GET", "/notifications", {"state": "x"}, b"", 400),
+        (_told, "GET", "/notifications", {"newest": "true", "since": "2"}, b"", 200),
+        (_told, "GET", "/notifications", {"newest": "x"}, b"", 400),
+        (_as_it_is, "GET", "/worklist", {"open": "true"}, b"", 200),
+        (_as_it_is, "GET", "/worklist", {"open": "x"}, b"", 400),
+        (_as_it_is, "GET", "/worklist", {"aet": "CT1", "own": "true"}, b"", 200),
+        (_as_it_is, "GET", "/worklist", {"own": "true"}, b"", 400),
+        (_as_it_is, "GET", "/worklist", {"search": "x"}, b"", 200),
+        (_held, "GET", "/notifications/1", {}, b"", 200),
+        (_as_it_is, "GET", "/ui", {}, b"", 200),
+        (_as_it_is, "GET", "/ui/page.js", {}, b"", 200),
+        (_as_it_is, "GET", "/ui/ui/page.js", {}, b"", 200),
+        (_as_it_is, "GET", "/ui/nothing", {}, b"", 404),
         (_told, "GET", "/notifications/1", {}, b"", 200),
         (_told, "GET", "/notifications/99", {}, b"", 404),
         (_told, "POST", "/notifications/1/retry", {}, b"", 200),

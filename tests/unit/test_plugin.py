@@ -101,6 +101,16 @@ def stopping() -> Iterator[list[plugin.Plugin]]:
 # --- the start -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("buttons", [True, False])
+def test_orthanc_explorer_has_buttons_unless_they_are_off(
+    tmp_path: Path, stopping: list[plugin.Plugin], buttons: bool
+) -> None:
+    orthanc = orthanc_in(tmp_path, OpenMRS={"ExplorerButtons": buttons})
+    stopping.append(plugin.start(orthanc))
+    assert ("../openmrs/ui/" in orthanc.explorer) is buttons
+    assert ask(orthanc, "/ui").status == 200
+
+
 @pytest.mark.parametrize("register_on_change", [True, False])
 def test_a_start_registers_the_callbacks_and_says_so(
     tmp_path: Path, stopping: list[plugin.Plugin], register_on_change: bool

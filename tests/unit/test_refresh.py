@@ -275,6 +275,10 @@ def test_a_read_that_fails_keeps_the_last_list(answer: bytes | Exception, kind: 
         assert reading.served == ["2"]
         status = reading.refresher.status
         assert (status.last_error, status.failures, status.last_success) == ("", 0, NOON + 5)
+        assert (status.answering_since, status.failing_since) == (NOON + 5, 0)
+        reading.clock.now += 5
+        assert reading.read() == ""
+        assert reading.refresher.status.answering_since == NOON + 5
 
 
 def test_each_kind_of_problem_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,7 @@ from orthanc_openmrs.model import (
     NewNotification,
     NotificationState,
     Rejected,
+    RequestAttributes,
     RequestList,
     StepStatus,
 )
@@ -30,11 +31,13 @@ from orthanc_openmrs.rest.router import LARGEST_BODY, Route, Router
 from orthanc_openmrs.rest.routes import Routes, moment
 from orthanc_openmrs.rest.schemas import LARGEST_PAGE
 from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.ui import read_files
 from orthanc_openmrs.worklist.attributes import KNOWN
+from orthanc_openmrs.worklist.matching import Station
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
-from tests.unit.builders import ALICE, BOB, TODAY, FrozenClock, request, step, study
+from tests.unit.builders import ALICE, BOB, TODAY, FrozenClock, request, series, step, study
 from tests.unit.doubles import Archive
 
 PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
@@ -57,13 +60,15 @@ class Application:
 
     def __init__(self, found: RequestList | None = LISTED) -> None:
         self.clock = FrozenClock(NOON)
-        self.source = SourceStatus(last_success=NOON)
+        self.source = SourceStatus(last_success=NOON, answering_since=NOON - 60)
         self.counted, self.problem = True, ""
         self.away: OpenMRSError | None = None
         name = {"familyName": "Doe", "givenName": "Jane"}
         self.patients = {BOB: json.dumps({"person": {"preferredName": name}}).encode()}
         self.worklist = Worklist(
-            StationRules(own_steps_only=True), max_staleness=100, clock=self.clock
+            StationRules({"CT1": Station()}, own_steps_only=True),
+            max_staleness=100,
+            clock=self.clock,
         )
         if found is not None:
             self.worklist.replace(Snapshot.build(found, read_at=NOON, day=TODAY))
@@ -92,6 +97,7 @@ class Application:
                 desk=desk,
                 look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get,
                 backlog=self.backlog,
+                page=read_files(),
                 further=MappingRoutes(
                     mapping=PatientMapping(
                         studies=studies,
@@ -306,6 +312,14 @@ def test_an_old_list_is_shown_but_not_as_what_a_station_gets(app: Application) -
         ({"aet": "MR1"}, ["2", "3"]),
         ({"aet": "XX"}, ["3"]),
         ({"aet": "CT1", "PatientID": ALICE}, ["1", "5"]),
+        ({"aet": "MR1", "own": "true"}, ["2", "3"]),
+        ({"aet": "MR1", "own": "false"}, ["2", "3"]),
+        ({"open": "true"}, ["1", "2", "3", "5", "1" * 17]),
+        ({"open": "false"}, ["4"]),
+        ({"search": BOB[:13]}, ["3"]),
+        ({"search": "jones ALICE"}, ["1", "2", "3", "4", "5", "1" * 17]),
+        ({"search": "jones nobody"}, []),
+        ({"search": "1" * 17}, []),  # no valid id: it has none
     ],
 )
 def test_the_worklist_is_listed(app: Application, query: dict[str, str], steps: list[str]) -> None:
@@ -368,15 +382,23 @@ def test_the_status_tells_how_everything_is(app: Application) -> None:
             "Generation": "v3",
             "LastSuccess": moment(NOON),
             "LastError": None,
+            "Problem": None,
+            "Since": moment(NOON - 60),
         },
-        "Worklist": COUNTS | {"AgeSeconds": 12.3, "Stale": False},
+        "Worklist": COUNTS
+        | {
+            "AgeSeconds": 12.3,
+            "Stale": False,
+            "Revision": app.worklist.revision,
+            "Stations": ["CT1"],
+        },
         "Notifications": dict.fromkeys(STATES, 2),
     }
 
 
 def test_the_status_is_told_when_nothing_works() -> None:
     app = Application(None)
-    app.source = SourceStatus(last_error="HTTP 401", error_kind="credentials")
+    app.source = SourceStatus(last_error="HTTP 401", error_kind="credentials", failing_since=NOON)
     app.problem = "the database fails: disk I/O error"
     document = app.get("/status")
     assert document["Notifications"] == {**dict.fromkeys(STATES, 2), "Error": app.problem}
@@ -386,12 +408,16 @@ def test_the_status_is_told_when_nothing_works() -> None:
     assert document["OpenMRS"]["Reachable"] is False
     assert document["OpenMRS"]["LastSuccess"] is None
     assert "ImagingWorklistUsername" in document["OpenMRS"]["LastError"]
+    assert document["OpenMRS"]["Problem"] == "credentials"
+    assert document["OpenMRS"]["Since"] == moment(NOON)
     assert document["Worklist"] == {
         "Steps": 0,
         "Offered": 0,
         "Skipped": 0,
         "AgeSeconds": None,
         "Stale": True,
+        "Revision": "",
+        "Stations": ["CT1"],
     }
     app.problem = ""
     assert "not counted yet" in app.get("/status")["Notifications"]["Error"]
@@ -445,6 +471,24 @@ def test_a_notification_is_shown_with_its_times_and_decisions(app: Application) 
     assert app.get("/notifications/1")["Decisions"] == []
 
 
+def test_a_held_notification_comes_with_its_study_and_the_steps_that_it_may_complete(
+    app: Application,
+) -> None:
+    app.tells(HELD, PENDING, HELD)
+    images = series("CT", request_attributes=(RequestAttributes("1"), RequestAttributes("99")))
+    app.studies["t1"] = study(images, series("SR"), study="t1", patient_id="HOSPITAL-7")
+    comparison = app.get("/notifications/1")["Comparison"]
+    assert comparison["Study"]["PatientID"] == "HOSPITAL-7"
+    assert comparison["Study"]["ModalitiesInStudy"] == ["CT", "SR"]
+    assert comparison["Study"]["ScheduledProcedureStepIDs"] == ["1", "99"]
+    assert comparison["Steps"][0] == {
+        "ScheduledProcedureStepID": "1",
+        "Evidence": ["RequestAttributesSequence"],
+    }
+    assert app.get("/notifications/2")["Comparison"] is None
+    assert app.get("/notifications/3")["Comparison"] is None  # its study is gone
+
+
 @pytest.mark.parametrize(
     ("query", "ids"),
     [
@@ -456,6 +500,9 @@ def test_a_notification_is_shown_with_its_times_and_decisions(app: Application) 
         ({"since": "5"}, []),
         ({"kind": "completed", "state": "failed"}, [3]),
         ({"kind": "in progress"}, []),
+        ({"newest": "true"}, [4, 3, 2, 1]),
+        ({"newest": "true", "limit": "2", "since": "3"}, [3, 2]),
+        ({"newest": "false", "since": "3"}, [3, 4]),
     ],
 )
 def test_notifications_are_listed(app: Application, query: dict[str, str], ids: list[int]) -> None:
@@ -524,7 +571,7 @@ def test_a_list_of_notifications_refuses_what_it_doesnt_know(
 @pytest.mark.parametrize("route", Application().router.routes, ids=lambda one: one.summary)
 def test_every_route_refuses_an_argument_that_it_doesnt_have(route: Route) -> None:
     app = Application()
-    path = route.path.format(step="1", id="1", study="s", uuid=ALICE)
+    path = route.path.format(step="1", id="1", study="s", uuid=ALICE, file="page.js")
     response = app.router.respond(Request(route.method, path, {"Nonsense": "1"}, {}, REPORT))
     assert response.status == 400, response.body
 

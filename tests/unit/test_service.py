@@ -239,3 +239,21 @@ def test_the_next_query_of_a_scanner_is_known_though_orthanc_names_it_anew() -> 
     assert _Identifier(other) != first
     implicit = file("1.2.3").replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0\0\0")
     assert _Identifier(implicit) != first
+
+
+def test_another_list_has_another_revision_and_the_same_list_read_again_hasnt() -> None:
+    clock = FrozenClock(NOON)
+    assert Worklist(StationRules(), max_staleness=100, clock=clock).revision == ""
+    worklist = served(ROOMS, clock=clock)
+    first, snapshot = worklist.revision, worklist.snapshot
+    assert first
+    assert snapshot is not None
+    clock.now += 10
+    worklist.replace(snapshot.at(read_at=clock.now, day=worklist.today(), names=snapshot.names))
+    assert worklist.revision == first
+    found = RequestList((ROOMS, request("8", step("80"))))
+    revisions = {first}
+    for _ in range(3):  # within one instant
+        worklist.replace(Snapshot.build(found, read_at=clock.now, day=worklist.today()))
+        revisions.add(worklist.revision)
+    assert len(revisions) == 4

@@ -1,0 +1,159 @@
+// Now: how OpenMRS, the list and the notifications are, and what to do.
+import { ask } from "./api.js";
+import { el, fill, icon } from "./dom.js";
+import { act, say } from "./drawer.js";
+import { duration, has, moment, number, t } from "./texts.js";
+
+export class Now {
+  constructor(page) {
+    this._page = page;
+    this._todo = el("section", { class: "todo", "aria-label": t("now.todo") });
+    this._openmrs = el("div", { class: "card-body" });
+    this._list = el("div", { class: "card-body" });
+    this._told = el("div", { class: "card-body" });
+    this._about = el("p", { class: "about" });
+    const read = el("button", { type: "button", class: "button" }, t("now.read"));
+    read.addEventListener("click", () =>
+      act(read, async () => {
+        const counts = await ask("worklist/refresh", { method: "POST" });
+        say(t("now.read.done", { n: counts.Steps, offered: counts.Offered }));
+        await this._page.refresh();
+      }),
+    );
+    this.node = el(
+      "div",
+      { class: "now" },
+      this._todo,
+      el(
+        "div",
+        { class: "cards" },
+        card(t("now.openmrs"), this._openmrs),
+        card(t("now.list"), this._list, read),
+        card(t("now.told"), this._told),
+      ),
+      this._about,
+    );
+  }
+
+  enter() {}
+  leave() {}
+  follow() {}
+
+  update(status) {
+    const { OpenMRS: openmrs, Worklist: list, Notifications: told } = status;
+    fill(this._todo, todo(status));
+    fill(
+      this._openmrs,
+      mark(
+        openmrs.Reachable ? "good" : "bad",
+        openmrs.Reachable ? t("now.answers") : openmrs.LastError ? t("now.silent") : t("now.first"),
+      ),
+      facts([
+        [t("now.since"), moment(openmrs.Since) || "–"],
+        [t("now.generation"), openmrs.Generation ? t("now.module", { generation: openmrs.Generation }) : t("now.unknown")],
+        openmrs.Reachable ? null : [t("now.last"), moment(openmrs.LastSuccess) || t("never")],
+      ]),
+    );
+    fill(
+      this._list,
+      mark(
+        list.Stale ? "bad" : "good",
+        list.AgeSeconds === null
+          ? t("now.nolist")
+          : t("now.age", { age: duration(Math.max(1, list.AgeSeconds)) }),
+      ),
+      facts([
+        [t("now.offered"), number(list.Offered)],
+        [t("now.skipped"), number(list.Skipped)],
+        [t("now.steps"), number(list.Steps)],
+      ]),
+    );
+    const waiting = (told.Held ?? 0) + (told.Failed ?? 0);
+    fill(
+      this._told,
+      told.Error
+        ? mark("bad", t("now.database"))
+        : waiting
+          ? mark("wait", t("now.decide", { n: waiting }))
+          : mark("good", told.Pending ? t("now.underway") : t("now.alltold")),
+      facts(
+        ["Pending", "Held", "Failed", "Delivered", "Discarded"].map((state) => [
+          el("a", { href: `#notifications?state=${state.toLowerCase()}`, data: { focus: state } }, t(`state.${state.toLowerCase()}`)),
+          state in told ? number(told[state]) : "–",
+        ]),
+      ),
+    );
+    fill(this._about, t("now.about", { version: status.Version }));
+  }
+}
+
+function card(title, ...content) {
+  return el("section", { class: "card" }, el("h2", {}, title), content);
+}
+
+function mark(kind, words) {
+  return el("p", { class: `mark ${kind}` }, icon(kind), el("strong", {}, words));
+}
+
+function facts(pairs) {
+  return el(
+    "dl",
+    { class: "facts" },
+    pairs.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+  );
+}
+
+/** What a person should look at, the worst first; one calm line where there is nothing. */
+function todo({ OpenMRS: openmrs, Worklist: list, Notifications: told }) {
+  const found = [];
+  if (openmrs.LastError) {
+    const known = has(`problem.${openmrs.Problem}`);
+    found.push(
+      task(
+        "bad",
+        known ? t(`problem.${openmrs.Problem}`) : openmrs.LastError,
+        known ? t(`problem.${openmrs.Problem}.do`) : "",
+        el("span", { class: "raw" }, openmrs.LastError),
+      ),
+    );
+  }
+  if (list.Stale) found.push(task("bad", t("todo.stale"), t("todo.stale.do")));
+  if (told.Error) found.push(task("bad", t("todo.database"), t("todo.database.do"), el("span", { class: "raw" }, told.Error)));
+  if (told.Failed) {
+    found.push(task("bad", t("todo.failed", { n: told.Failed }), t("todo.failed.do"), more("notifications?state=failed")));
+  }
+  if (told.Held) {
+    found.push(task("wait", t("todo.held", { n: told.Held }), t("todo.held.do"), more("notifications?state=held")));
+  }
+  if (list.Skipped) {
+    found.push(task("wait", t("todo.skipped", { n: list.Skipped }), t("todo.skipped.do"), more("worklist?show=skipped")));
+  }
+  if (told.Pending && !openmrs.Reachable) {
+    found.push(task("wait", t("todo.pending", { n: told.Pending }), t("todo.pending.do"), more("notifications?state=pending")));
+  }
+  return found.length
+    ? el("ul", {}, found)
+    : el("p", { class: "calm" }, icon("good"), t("todo.nothing"));
+}
+
+function task(kind, what, how, extra) {
+  const id = `todo-${kind}-${extra?.dataset.focus ?? "raw"}`;
+  if (extra?.tagName === "A") extra.setAttribute("aria-describedby", id);
+  return el(
+    "li",
+    { class: kind },
+    icon(kind),
+    el(
+      "div",
+      {},
+      el("p", { id }, el("strong", {}, what)),
+      how ? el("p", {}, how) : null,
+      extra?.tagName === "SPAN" ? el("p", {}, extra) : null,
+    ),
+    extra?.tagName === "A" ? extra : null,
+  );
+}
+
+function more(where) {
+  return el("a", { class: "button small", href: `#${where}`, data: { focus: where } }, t("todo.look"));
+}

@@ -1,0 +1,133 @@
+// The page: its frame, which part is shown, and the pulse that keeps all of it fresh.
+import { ask, ORTHANC, inWords } from "./api.js";
+import { el, fill, icon } from "./dom.js";
+import { messages } from "./drawer.js";
+import { Now } from "./now.js";
+import { Notifications } from "./notifications.js";
+import { Studies } from "./studies.js";
+import { choose, language, languages, loadTexts, number, t } from "./texts.js";
+import { Worklist } from "./worklist.js";
+
+const PULSE = 3_000; // ms between two looks at the status
+const PARTS = { now: Now, worklist: Worklist, notifications: Notifications, studies: Studies };
+
+class Page {
+  constructor() {
+    this.status = null;
+    this._part = null;
+    this._links = {};
+    this._away = el("div", { class: "away", role: "alert" });
+    this._main = el("main", { id: "main", tabindex: "-1" });
+    this._timer = 0;
+  }
+
+  async start() {
+    await loadTexts();
+    document.title = t("title");
+    document.body.replaceChildren(this._frame(), this._main, messages());
+    addEventListener("hashchange", () => this._show());
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this._pulse();
+    });
+    this._show();
+    this._pulse();
+  }
+
+  /** Looks again at once, after a person did something. */
+  refresh() {
+    return this._pulse();
+  }
+
+  _frame() {
+    const links = Object.keys(PARTS).map((name) => {
+      const count = el("span", { class: "count" });
+      const link = el("a", { href: `#${name}` }, icon(name), el("span", {}, t(`part.${name}`)), count);
+      this._links[name] = { link, count };
+      return el("li", {}, link);
+    });
+    const skip = el("a", { class: "skip", href: "#main" }, t("skip"));
+    skip.addEventListener("click", (event) => {
+      event.preventDefault();
+      this._main.focus();
+    });
+    const select = el(
+      "select",
+      { id: "language", onchange: (event) => choose(event.target.value) },
+      Object.entries(languages).map(([code, name]) =>
+        el("option", { value: code, selected: code === language, lang: code }, name),
+      ),
+    );
+    return [
+      skip,
+      el(
+        "header",
+        { class: "side" },
+        el(
+          "p",
+          { class: "brand" },
+          el("img", { src: new URL("openmrs/ui/icon.svg", ORTHANC).href, alt: "", width: 28, height: 28 }),
+          el("span", {}, t("brand")),
+        ),
+        el("nav", { "aria-label": t("nav") }, el("ul", {}, links)),
+        el(
+          "div",
+          { class: "foot" },
+          el("a", { href: ORTHANC.href, class: "quiet" }, icon("out"), t("orthanc")),
+          el("label", { for: "language", class: "quiet" }, t("page.language")),
+          select,
+        ),
+      ),
+      this._away,
+    ].reduce((all, one) => (all.append(one), all), new DocumentFragment());
+  }
+
+  _show() {
+    const [name, query = ""] = location.hash.slice(1).split("?");
+    const chosen = name in PARTS ? name : "now";
+    const parameters = new URLSearchParams(query);
+    for (const [other, { link }] of Object.entries(this._links)) {
+      if (other === chosen) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+    if (this._part?.name === chosen) {
+      this._part.follow(parameters);
+      return;
+    }
+    this._part?.leave();
+    this._part = new PARTS[chosen](this, parameters);
+    this._part.name = chosen;
+    this._main.replaceChildren(el("h1", {}, t(`part.${chosen}`)), this._part.node);
+    document.title = `${t(`part.${chosen}`)} · ${t("title")}`;
+    scrollTo(0, 0);
+    this._part.enter();
+    if (this.status) this._part.update(this.status);
+  }
+
+  async _pulse() {
+    clearTimeout(this._timer);
+    try {
+      this.status = await ask("status");
+      if (this._away.firstChild) this._away.replaceChildren();
+      this._count();
+      this._part.update(this.status);
+    } catch (problem) {
+      const words = problem.status === 0 ? t("away") : inWords(problem);
+      fill(this._away, icon("bad"), el("p", {}, words));
+    }
+    clearTimeout(this._timer);
+    if (!document.hidden) this._timer = setTimeout(() => this._pulse(), PULSE);
+  }
+
+  _count() {
+    const { Held = 0, Failed = 0 } = this.status.Notifications;
+    const { link, count } = this._links.notifications;
+    fill(count, Held + Failed ? number(Held + Failed) : "");
+    count.classList.toggle("some", Held + Failed > 0);
+    link.title = Held + Failed ? t("nav.decide", { n: Held + Failed }) : "";
+  }
+}
+
+new Page().start().catch((problem) => {
+  document.body.append(el("p", { class: "fatal", role: "alert" }, inWords(problem)));
+});

@@ -1,0 +1,249 @@
+// The steps of the list: read once for every list, and how one is shown.
+import { address, ask, askAll, inWords } from "./api.js";
+import { el, fill, icon, newId } from "./dom.js";
+import { openDrawer } from "./drawer.js";
+import { dicomDate, dicomTime, has, personName, t } from "./texts.js";
+
+const kept = new Map(); // what was asked → {revision, steps}
+
+/** The steps that wait for images (`open`), or all, of the list with a revision. */
+export async function readSteps(which, revision) {
+  const before = kept.get(which);
+  if (before?.revision === revision) return before.steps;
+  const steps = revision ? await askAll("worklist", which === "open" ? { open: "true" } : {}) : [];
+  kept.set(which, { revision, steps });
+  return steps;
+}
+
+/** The text in which a person's words are looked for. */
+export function haystack(step) {
+  return folded(
+    [
+      step.PatientName,
+      personName(step.PatientName),
+      step.PatientID,
+      step.AccessionNumber,
+      step.ScheduledProcedureStepID,
+      step.RequestedProcedureID,
+      step.ScheduledStationAETitle,
+      step.Modality,
+      step.ScheduledProcedureStepDescription,
+      step.RequestedProcedureDescription,
+      dicomDate(step.ScheduledProcedureStepStartDate),
+    ].join(" "),
+  );
+}
+
+/** Whether every word is in a text that `haystack` gave. */
+export function matches(text, words) {
+  return words.every((word) => text.includes(word));
+}
+
+/** The words that a person typed. */
+export function wordsOf(typed) {
+  return folded(typed).split(/\s+/).filter(Boolean);
+}
+
+/** A text without case and accents. */
+export function folded(text) {
+  return text.normalize("NFD").replace(/\p{Diacritic}/gu, "").toLowerCase();
+}
+
+/** The patients of steps: {id, name, born, sex}. */
+export function patientsOf(steps) {
+  const found = new Map();
+  for (const step of steps) {
+    if (!step.PatientID || found.has(step.PatientID)) continue;
+    found.set(step.PatientID, {
+      id: step.PatientID,
+      name: step.PatientName,
+      born: step.PatientBirthDate,
+      sex: step.PatientSex,
+    });
+  }
+  return [...found.values()];
+}
+
+const GROUPS = [
+  ["group.patient", ["PatientName", "PatientID", "PatientBirthDate", "PatientSex"]],
+  [
+    "group.step",
+    [
+      "ScheduledProcedureStepID",
+      "ScheduledProcedureStepStartDate",
+      "ScheduledProcedureStepStartTime",
+      "Modality",
+      "ScheduledStationAETitle",
+      "ScheduledProcedureStepDescription",
+      "ScheduledPerformingPhysicianName",
+      "ScheduledStationName",
+      "ScheduledProcedureStepLocation",
+      "ScheduledProcedureStepStatus",
+    ],
+  ],
+  [
+    "group.request",
+    [
+      "RequestedProcedureID",
+      "AccessionNumber",
+      "RequestedProcedureDescription",
+      "RequestedProcedurePriority",
+      "RequestingPhysician",
+      "StudyInstanceUID",
+    ],
+  ],
+];
+
+/** The name of a DICOM key in the person's language. */
+export function keyName(keyword) {
+  return has(`key.${keyword}`) ? t(`key.${keyword}`) : keyword;
+}
+
+/** A value of a key, to be read. */
+export function shown(keyword, text) {
+  if (!text) return el("span", { class: "empty" }, t("empty"));
+  if (keyword.endsWith("Date")) return dicomDate(text);
+  if (keyword.endsWith("Time")) return dicomTime(text);
+  if (/(UID|ID|Number)$/.test(keyword)) return el("code", {}, text);
+  if (keyword === "PatientName" || keyword.endsWith("Physician") || keyword.endsWith("PhysicianName")) {
+    return personName(text);
+  }
+  return text;
+}
+
+/** Whether a step is offered, in a badge. */
+export function offered(step) {
+  if (!step.Offered) return badge(step.Status === "completed" ? "done" : "bad", state(step));
+  return [
+    badge("good", t("step.offered")),
+    step.Warnings.length
+      ? el("span", { class: "second" }, t("step.warnings", { n: step.Warnings.length }))
+      : null,
+  ];
+}
+
+function state(step) {
+  if (step.Status === "completed") return t("step.completed");
+  if (step.Status === "rejected") return t("step.rejected");
+  return t("step.left-out");
+}
+
+/** A word with a colour; the word says all. */
+export function badge(kind, words) {
+  return el("span", { class: `badge ${kind}` }, words);
+}
+
+/** Opens a step; `station` is the one that it is explained for, `own` whether that asks for its
+ * own AE title. */
+export function openStep(step, station, own) {
+  const { body } = openDrawer(personName(step.PatientName) || t("step.one", { id: step.ScheduledProcedureStepID }));
+  const why = el("div", { class: "explanation", "aria-live": "polite" });
+  const [id, asks] = [newId(), newId()];
+  const box = el("input", { id: asks, type: "checkbox", checked: own });
+  const input = el("input", {
+    id,
+    type: "text",
+    list: "stations",
+    autocomplete: "off",
+    spellcheck: "false",
+    maxlength: 16,
+    value: station || step.ScheduledStationAETitle,
+  });
+  const explain = async () => {
+    const aet = input.value.trim();
+    if (!aet) return fill(why);
+    try {
+      const found = await ask(`worklist/${encodeURIComponent(step.ScheduledProcedureStepID)}`, {
+        query: { aet, ...(box.checked ? { ScheduledStationAETitle: aet } : {}) },
+      });
+      fill(why, explanation(found.Explanation, aet));
+    } catch (problem) {
+      fill(why, el("p", { class: "problem" }, inWords(problem)));
+    }
+    return undefined;
+  };
+  input.addEventListener("change", explain);
+  box.addEventListener("change", explain);
+  body.append(
+    el(
+      "p",
+      { class: "lead" },
+      offered(step),
+      el("span", {}, [step.Modality, step.ScheduledProcedureStepDescription].filter(Boolean).join(" · ")),
+    ),
+    step.Offered ? "" : el("p", { class: "problem" }, t("step.reason", { reason: step.Reason })),
+    step.Warnings.length
+      ? el(
+          "section",
+          { class: "warnings" },
+          el("h3", {}, t("step.adjusted")),
+          el("ul", {}, step.Warnings.map((warning) => el("li", {}, warning))),
+        )
+      : "",
+    ...GROUPS.map(([title, keywords]) =>
+      el(
+        "section",
+        {},
+        el("h3", {}, t(title)),
+        el(
+          "dl",
+          { class: "values" },
+          keywords.map((keyword) =>
+            el("div", {}, el("dt", { title: keyword }, keyName(keyword)), el("dd", {}, shown(keyword, step[keyword]))),
+          ),
+        ),
+      ),
+    ),
+    el(
+      "section",
+      {},
+      el("h3", {}, t("step.why")),
+      el("div", { class: "field" }, el("label", { for: id }, t("station")), input),
+      el("div", { class: "asks" }, box, el("label", { for: asks }, t("worklist.own"))),
+      why,
+    ),
+    el(
+      "p",
+      { class: "actions" },
+      el(
+        "a",
+        {
+          class: "button",
+          href: address(`worklist/${encodeURIComponent(step.ScheduledProcedureStepID)}/file`),
+          download: "",
+        },
+        t("step.file"),
+      ),
+    ),
+  );
+  explain();
+}
+
+function explanation(rules, aet) {
+  const gets = rules.every((rule) => rule.Passes);
+  return [
+    el(
+      "p",
+      { class: gets ? "mark good" : "mark bad" },
+      icon(gets ? "good" : "bad"),
+      el("strong", {}, t(gets ? "step.gets" : "step.getsnot", { station: aet })),
+    ),
+    el(
+      "ul",
+      { class: "rules" },
+      rules.map((rule) =>
+        el(
+          "li",
+          { class: rule.Passes ? "good" : "bad" },
+          icon(rule.Passes ? "good" : "bad"),
+          el(
+            "div",
+            {},
+            el("span", {}, has(`rule.${rule.Rule}`) ? t(`rule.${rule.Rule}`) : t(rule.Asks === "anything" ? "rule.any" : "rule", { key: keyName(rule.Rule), asks: rule.Asks })),
+            rule.Reason ? el("span", { class: "raw" }, rule.Reason) : null,
+          ),
+        ),
+      ),
+    ),
+  ];
+}

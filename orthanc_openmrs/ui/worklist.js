@@ -1,0 +1,251 @@
+// Worklist: what the scanners see.
+import { askAll, inWords } from "./api.js";
+import { el, fill, newId } from "./dom.js";
+import { opener, Rows } from "./rows.js";
+import { folded, haystack, matches, offered, openStep, readSteps, wordsOf } from "./steps.js";
+import { dicomDate, dicomTime, personName, t } from "./texts.js";
+
+const LONG = 2_000; // steps of a list that isn't read again at once
+const PAUSE = 20_000; // ms until then
+const SHOWN = ["seen", "skipped", "open", "all"];
+
+export class Worklist {
+  constructor(page, parameters) {
+    this._steps = [];
+    this._texts = new WeakMap();
+    this._revision = null;
+    this._readAt = 0;
+    this._reading = 0;
+    this._station = "";
+    this._busy = false;
+    const [search, station, modality, show, own] = [newId(), newId(), newId(), newId(), newId()];
+    this._search = el("input", {
+      id: search,
+      type: "search",
+      autocomplete: "off",
+      placeholder: t("worklist.search.hint"),
+      oninput: () => this._filter(),
+    });
+    this._title = el("input", {
+      id: station,
+      type: "text",
+      list: "stations",
+      autocomplete: "off",
+      spellcheck: "false",
+      maxlength: 16,
+      placeholder: t("station.any"),
+      onchange: () => this._choose(this._title.value.trim()),
+    });
+    this._stations = el("datalist", { id: "stations" });
+    this._modality = el("select", { id: modality, onchange: () => this._filter() });
+    this._show = el(
+      "select",
+      { id: show, onchange: () => this._read() },
+      SHOWN.map((one) => el("option", { value: one }, t(`show.${one}`))),
+    );
+    this._count = el("p", { class: "counted", role: "status" });
+    this._own = el("input", { id: own, type: "checkbox", checked: true, onchange: () => this._read() });
+    this._asks = el(
+      "div",
+      { class: "asks" },
+      this._own,
+      el("label", { for: own }, t("worklist.own")),
+    );
+    this._problem = el("div", { class: "problem", role: "alert" });
+    this._empty = el("p", { class: "nothing" });
+    this._rows = new Rows({
+      caption: t("part.worklist"),
+      key: (step) => step.ScheduledProcedureStepID,
+      open: (step) => openStep(step, this._station, this._own.checked),
+      columns: [
+        { key: "when", label: t("column.when"), sort: true },
+        { key: "patient", label: t("column.patient"), sort: true },
+        { key: "modality", label: t("column.modality"), sort: true },
+        { key: "station", label: t("column.station"), sort: true },
+        { key: "what", label: t("column.what"), sort: true },
+        { key: "state", label: t("column.state"), sort: true },
+      ],
+      cells,
+    });
+    this._rows.onSort = () => this._filter();
+    this.node = el(
+      "div",
+      { class: "worklist" },
+      el(
+        "div",
+        { class: "tools", role: "search", "aria-label": t("worklist.tools") },
+        field(search, t("search"), this._search, "wide"),
+        field(station, t("worklist.as"), this._title),
+        field(modality, t("column.modality"), this._modality),
+        field(show, t("show"), this._show),
+      ),
+      this._stations,
+      this._problem,
+      this._asks,
+      this._count,
+      this._rows.node,
+      this._empty,
+    );
+    this.follow(parameters);
+  }
+
+  enter() {
+    this._rows.follow();
+    this._rows.draw();
+  }
+
+  leave() {
+    this._reading += 1;
+    this._rows.leave();
+  }
+
+  follow(parameters) {
+    const show = parameters.get("show");
+    this._show.value = SHOWN.includes(show) ? show : "seen";
+    this._title.value = this._station = parameters.get("aet") ?? "";
+    this._search.value = parameters.get("search") ?? "";
+    this._revision = null;
+    if (this._status) this._read();
+  }
+
+  update(status) {
+    this._status = status;
+    if (status.Worklist.Revision === this._revision && status.Worklist.Stale === this._stale) return;
+    if (this._busy) return;
+    if (this._revision && this._steps.length > LONG && Date.now() - this._readAt < PAUSE) return;
+    this._read();
+  }
+
+  _choose(title) {
+    if (title === this._station) return;
+    this._station = title;
+    if (title && !["seen", "all", "open"].includes(this._show.value)) this._show.value = "seen";
+    this._read();
+  }
+
+  async _read() {
+    if (!this._status) return;
+    const turn = (this._reading += 1);
+    const { Revision: revision, Stale: stale, Stations: known } = this._status.Worklist;
+    const which = this._show.value;
+    const station = which === "seen" ? this._station : "";
+    this._asks.hidden = !station;
+    this._busy = true;
+    this.node.setAttribute("aria-busy", "true");
+    try {
+      let steps;
+      if (stale && (which === "seen" || !revision)) {
+        fill(this._problem, el("p", {}, t(revision ? "worklist.stale" : "worklist.none")));
+        steps = [];
+      } else {
+        fill(this._problem);
+        if (station) steps = await askAll("worklist", { aet: station, own: String(this._own.checked) });
+        else steps = await readSteps(which === "all" ? "all" : "open", revision);
+      }
+      if (turn !== this._reading) return;
+      this._steps = which === "seen" ? steps.filter((step) => step.Offered)
+        : which === "skipped" ? steps.filter((step) => !step.Offered)
+        : steps;
+      this._revision = revision;
+      this._stale = stale;
+      this._readAt = Date.now();
+      this._offer(known, steps);
+      this._filter();
+    } catch (problem) {
+      if (turn === this._reading && problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
+    } finally {
+      if (turn === this._reading) {
+        this._busy = false;
+        this.node.removeAttribute("aria-busy");
+      }
+    }
+  }
+
+  /** The stations and modalities that can be chosen; what is chosen stays. */
+  _offer(known, steps) {
+    const titles = new Set([...known, ...steps.map((step) => step.ScheduledStationAETitle)]);
+    titles.delete("");
+    fill(this._stations, [...titles].sort().map((title) => el("option", { value: title })));
+    const modalities = new Set(steps.map((step) => step.Modality));
+    const chosen = this._modality.value;
+    if (chosen) modalities.add(chosen);
+    modalities.delete("");
+    fill(
+      this._modality,
+      el("option", { value: "" }, t("all")),
+      [...modalities].sort().map((one) => el("option", { value: one }, one)),
+    );
+    this._modality.value = chosen;
+  }
+
+  _filter() {
+    const words = wordsOf(this._search.value);
+    const modality = this._modality.value;
+    const found = this._steps.filter(
+      (step) => (!modality || step.Modality === modality) && matches(this._text(step), words),
+    );
+    const { column, descending } = this._rows.order;
+    if (column) {
+      const by = SORT[column];
+      const keyed = found.map((step) => [by(step), step]);
+      keyed.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+      if (descending) keyed.reverse();
+      found.splice(0, found.length, ...keyed.map(([, step]) => step));
+    }
+    this._rows.show(found);
+    fill(
+      this._count,
+      found.length === this._steps.length
+        ? t("worklist.count", { n: found.length })
+        : t("worklist.counted", { n: found.length, of: this._steps.length }),
+      this._station && this._show.value === "seen" ? ` ${t(this._own.checked ? "worklist.asks.own" : "worklist.asks.all", { station: this._station })}` : "",
+    );
+    fill(this._empty, found.length || this._problem.firstChild ? "" : t("worklist.nothing"));
+    this._rows.node.hidden = !found.length;
+    if (found.length) this._rows.draw();
+  }
+
+  _text(step) {
+    let text = this._texts.get(step);
+    if (text === undefined) this._texts.set(step, (text = haystack(step)));
+    return text;
+  }
+}
+
+const SORT = {
+  when: (step) => step.ScheduledProcedureStepStartDate + step.ScheduledProcedureStepStartTime,
+  patient: (step) => folded(personName(step.PatientName)),
+  modality: (step) => step.Modality,
+  station: (step) => step.ScheduledStationAETitle,
+  what: (step) => folded(step.ScheduledProcedureStepDescription),
+  state: (step) => `${step.Offered ? (step.Warnings.length ? 1 : 2) : 0}`,
+};
+
+function cells(step) {
+  return [
+    [
+      el("span", {}, dicomDate(step.ScheduledProcedureStepStartDate)),
+      el("span", { class: "second" }, dicomTime(step.ScheduledProcedureStepStartTime)),
+    ],
+    [
+      opener(personName(step.PatientName) || step.PatientID || t("empty")),
+      el(
+        "span",
+        { class: "second" },
+        [dicomDate(step.PatientBirthDate), step.PatientSex].filter(Boolean).join(" · "),
+      ),
+    ],
+    el("span", { class: "tag" }, step.Modality || "–"),
+    step.ScheduledStationAETitle || el("span", { class: "second" }, t("station.every")),
+    [
+      el("span", {}, step.ScheduledProcedureStepDescription),
+      el("span", { class: "second" }, step.AccessionNumber),
+    ],
+    offered(step),
+  ];
+}
+
+/** A field with its name above it. */
+export function field(id, label, input, kind = "") {
+  return el("div", { class: `field ${kind}` }, el("label", { for: id }, label), input);
+}
