@@ -21,6 +21,8 @@ from orthanc_openmrs.completion.linking import Policy
 from orthanc_openmrs.completion.reporter import Reporter
 from orthanc_openmrs.completion.study import read_study
 from orthanc_openmrs.config import Settings, read_settings
+from orthanc_openmrs.doctor.configuration import Reading
+from orthanc_openmrs.doctor.inside import Doctor
 from orthanc_openmrs.errors import PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
@@ -61,19 +63,7 @@ class Plugin:
     def __init__(self, host: Orthanc, settings: Settings) -> None:
         self._change_type = host.ChangeType
         self._resource_type = host.ResourceType
-        self._client = OpenMRSClient(
-            worklist_url=settings.worklist_url,
-            update_url=settings.update_url,
-            rest_url=settings.rest_url,
-            username=settings.username,
-            password=settings.password,
-            timeout=settings.timeout,
-            update_timeout=settings.update_timeout,
-            max_response_size=settings.max_response_size,
-            verify=settings.verify,
-            client_certificate=settings.client_certificate,
-            debug=settings.debug,
-        )
+        self._client = OpenMRSClient.of(settings)
         self._database = Database(settings.database)
         self._open_database()
         self.worklist = Worklist(
@@ -145,30 +135,36 @@ class Plugin:
             on_decision=self._decided,
             clock=time.time,
         )
-        self.router = Router(
-            Routes(
-                worklist=self.worklist,
-                read_now=lambda: self._refresher.read_now(2 * settings.timeout),
-                source_status=lambda: self._refresher.status,
-                generation=lambda: self._reporter.generation,
-                desk=desk,
-                look_up_study=guards.look_up_study(host),
-                backlog=self._watch.asked,
-                page=read_files(),
-                further=MappingRoutes(
-                    mapping=mapping,
-                    patients=Patients(
-                        get_patient=self._client.get_patient,
-                        snapshot=lambda: self.worklist.snapshot,
-                        source_status=lambda: self._refresher.status,
-                        timeout=settings.timeout,
-                    ),
-                    notifications=lambda study: self._database.list_notifications(study=study),
-                    plugins=studies.plugins,
-                    viewers=settings.viewers,
-                ).table(),
-            ).table()
+        routes = Routes(
+            worklist=self.worklist,
+            read_now=lambda: self._refresher.read_now(2 * settings.timeout),
+            source_status=lambda: self._refresher.status,
+            generation=lambda: self._reporter.generation,
+            desk=desk,
+            look_up_study=guards.look_up_study(host),
+            backlog=self._watch.asked,
+            examine=lambda: self._doctor.findings(),
+            page=read_files(),
+            further=MappingRoutes(
+                mapping=mapping,
+                patients=Patients(
+                    get_patient=self._client.get_patient,
+                    snapshot=lambda: self.worklist.snapshot,
+                    source_status=lambda: self._refresher.status,
+                    timeout=settings.timeout,
+                ),
+                notifications=lambda study: self._database.list_notifications(study=study),
+                plugins=studies.plugins,
+                viewers=settings.viewers,
+            ).table(),
         )
+        self._doctor = Doctor(
+            read=lambda: _read(host),
+            get=get,
+            status=routes.known,
+            snapshot=lambda: self.worklist.snapshot,
+        )
+        self.router = Router(routes.table())
 
     def _open_database(self) -> None:
         """Without its database the plugin still serves the worklist, and tries again; a
@@ -228,6 +224,7 @@ class Plugin:
         """End the threads, whatever OpenMRS does."""
         self._client.close()
         parts: list[_Part] = [
+            self._doctor,
             self._metrics,
             self._watch,
             self._reporter,
@@ -300,9 +297,14 @@ def on_change(change: int, level: int, resource: str) -> None:
 
 
 def _settings(host: Orthanc) -> Settings:
-    path = Path(host.GetConfigurationPath() or ".").resolve()
-    folder = path if path.is_dir() else path.parent
-    settings = read_settings(json.loads(host.GetConfiguration()), folder)
+    reading = _read(host)
+    settings = read_settings(reading.values, reading.folder)
     for warning in settings.warnings:
         _log.warning("%s", warning)
     return settings
+
+
+def _read(host: Orthanc) -> Reading:
+    path = Path(host.GetConfigurationPath() or ".").resolve()
+    folder = path if path.is_dir() else path.parent
+    return Reading(json.loads(host.GetConfiguration()), folder)

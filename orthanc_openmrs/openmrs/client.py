@@ -27,8 +27,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from orthanc_openmrs import __version__
+from orthanc_openmrs.config import Settings
 from orthanc_openmrs.errors import OpenMRSError
-from orthanc_openmrs.openmrs.documents import StatusUpdate
+from orthanc_openmrs.openmrs.documents import StatusUpdate, empty_update
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ DEBUGGED = 20_000
 """Characters of a payload that `OpenMRS.Debug` logs."""
 
 MAX_PATIENT = 1024 * 1024
-"""Bytes read of a patient's document."""
+"""Bytes read of a patient's document, or of what is said of the session."""
 
 _CHUNK = 256 * 1024
 
@@ -68,10 +69,11 @@ PROBLEMS = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer to a status update."""
+    """An HTTP answer; `date` is the header of this name, the time of OpenMRS's clock."""
 
     status: int
     body: bytes
+    date: str = ""
 
 
 class OpenMRSClient:
@@ -102,10 +104,27 @@ class OpenMRSClient:
         self._timeout = timeout
         self._update_timeout = update_timeout
         self._max_response_size = max_response_size
-        self._verify = _system_certificates() if verify is True else verify
+        self._verify = system_certificates() if verify is True else verify
         self._certificate = client_certificate
         self._local = threading.local()
         self._closed = threading.Event()
+
+    @classmethod
+    def of(cls, settings: Settings, *, timeout: float = 3600) -> "OpenMRSClient":
+        """The configured one, which waits for `timeout` seconds at most."""
+        return cls(
+            worklist_url=settings.worklist_url,
+            update_url=settings.update_url,
+            rest_url=settings.rest_url,
+            username=settings.username,
+            password=settings.password,
+            timeout=min(settings.timeout, timeout),
+            update_timeout=min(settings.update_timeout, timeout),
+            max_response_size=settings.max_response_size,
+            verify=settings.verify,
+            client_certificate=settings.client_certificate,
+            debug=settings.debug,
+        )
 
     def get_list(self) -> bytes:
         """The body of `GET worklist/requests`. Raises OpenMRSError with one of PROBLEMS."""
@@ -131,6 +150,32 @@ class OpenMRSClient:
                 return None
             # A page: of a servlet container where OpenMRS isn't, or not yet.
             raise OpenMRSError("not-found", "HTTP 404, not by core REST: see OpenMRS.RestURL")
+
+    def try_list(self) -> Answer:
+        """The answer of `GET worklist/requests`, of any status. Raises OpenMRSError."""
+        with self._exchange("GET", self._worklist_url, timeout=self._timeout) as response:
+            body = self._read(response, self._max_response_size, self._timeout)
+            return Answer(response.status_code, body, response.headers.get("Date", ""))
+
+    def try_update(self) -> Answer:
+        """The answer to a status update of no step, which changes nothing: v2 and v3 find no
+        series in it, v1 finds none of its parameters, and none of them calls Orthanc back.
+
+        Any status is an answer. Raises OpenMRSError where there is none.
+        """
+        return self.post_update(StatusUpdate({}, empty_update()))
+
+    def get_session(self) -> bytes | None:
+        """The body of `GET session` of core REST, None where none is configured or it fails."""
+        if not self._rest_url:
+            return None
+        url = f"{self._rest_url}/session"
+        try:
+            with self._exchange("GET", url, timeout=self._timeout) as response:
+                body = self._read(response, MAX_PATIENT, self._timeout)
+                return body if response.status_code == 200 else None
+        except OpenMRSError:
+            return None
 
     def post_update(self, update: StatusUpdate) -> Answer:
         """POST a status update; any HTTP status is an answer.
@@ -306,19 +351,22 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
 
 
-def _refuse_status(status: int) -> None:
+def problem_of_status(status: int) -> str:
+    """One of PROBLEMS, "" for 200."""
     if status == 200:
-        return
+        return ""
     if status == 401 or 300 <= status < 400:
-        raise OpenMRSError("credentials", f"HTTP {status}")
-    if status == 403:
-        raise OpenMRSError("privilege", f"HTTP {status}")
-    if status == 404:
-        raise OpenMRSError("not-found", f"HTTP {status}")
-    raise OpenMRSError("server-error", f"HTTP {status}")
+        return "credentials"
+    return {403: "privilege", 404: "not-found"}.get(status, "server-error")
 
 
-def _system_certificates() -> bool | str:
+def _refuse_status(status: int) -> None:
+    kind = problem_of_status(status)
+    if kind:
+        raise OpenMRSError(kind, f"HTTP {status}")
+
+
+def system_certificates() -> bool | str:
     """The system's certificates where OpenSSL knows them, else those of certifi."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath or True

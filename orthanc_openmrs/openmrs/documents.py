@@ -384,6 +384,21 @@ def _series_entry(
     }
 
 
+def empty_update() -> dict[str, Any]:
+    """The body of a status update of no step."""
+    keys = ("accessionNumber", "studyInstanceUID", "referringPhysicianName", "studyDescription")
+    return {"studyInfo": dict.fromkeys(keys), "seriesList": []}
+
+
+def is_signed_in(session: bytes | None) -> bool | None:
+    """Whether core REST's session is somebody's; None where that isn't known."""
+    try:
+        known = json.loads(session or b"").get("authenticated")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return known if isinstance(known, bool) else None
+
+
 # --- the verdict ---------------------------------------------------------------------------
 
 
@@ -437,6 +452,17 @@ def judge(status: int, body: bytes) -> Judgement:
     if status in (400, 409):
         return Judgement(Verdict.REFUSED, reason)
     return Judgement(Verdict.RETRY, reason)
+
+
+def judge_empty_update(status: int, body: bytes) -> str:
+    """What the answer to a status update of no step tells of the account and the address: one of
+    the kinds of OpenMRSError, "" where updates are taken."""
+    if status == 200:
+        return "credentials" if body.strip()[:1] == b"<" else ""
+    if status in (400, 409):
+        return ""  # the route is there, and may be used: it only finds nothing to do
+    kinds = {401: "credentials", 403: "privilege", 404: "not-found", 405: "not-found"}
+    return kinds.get(status, "credentials" if 300 <= status < 400 else "server-error")
 
 
 def judge_step_status(status: int, body: bytes) -> Verdict:

@@ -12,6 +12,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
+from orthanc_openmrs.doctor.findings import Finding, worst
 from orthanc_openmrs.errors import NotFound, WorklistUnavailable
 from orthanc_openmrs.metrics import Known
 from orthanc_openmrs.model import Kind, Notification, NotificationState, StudySummary
@@ -24,6 +25,7 @@ from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import (
     AET,
     ANYTHING,
+    FULL,
     KEYWORDS,
     KIND,
     LARGEST_PAGE,
@@ -81,6 +83,7 @@ class Routes:
         look_up_study: Callable[[str], str | None],
         backlog: Callable[[], Known],
         page: Mapping[str, bytes],
+        examine: Callable[[], list[Finding] | None],
         further: Iterable[Route] = (),
     ) -> None:
         self._worklist = worklist
@@ -90,6 +93,7 @@ class Routes:
         self._source_status = source_status
         self._generation = generation
         self._backlog = backlog
+        self._examine = examine
         self._page = PageRoutes(page)
         self._further = tuple(further)
 
@@ -102,7 +106,9 @@ class Routes:
                 "/openmrs/status",
                 self.status,
                 "How the plugin and OpenMRS are",
+                query=(FULL,),
                 answer=ref("Status"),
+                errors=(400, 503),
             ),
             Route(
                 "GET",
@@ -198,32 +204,44 @@ class Routes:
 
     def status(self, request: Request) -> Response:
         """GET /openmrs/status"""
+        full = request.query.get("full", "false")
+        if full not in ("", "true", "false"):
+            raise HttpError(400, "full must be true or false, or stand alone")
+        return answer({**self.known(), **(self._examined() if full != "false" else {})})
+
+    def known(self) -> dict[str, Any]:
+        """What is known without waiting for anything."""
         source = self._source_status()
         snapshot = self._worklist.snapshot
         age = self._worklist.age()
-        return answer(
-            {
-                "Version": __version__,
-                "OpenMRS": {
-                    "Reachable": bool(source.last_success) and not source.last_error,
-                    "Generation": (snapshot.generation if snapshot else "")
-                    or self._generation()
-                    or None,
-                    "LastSuccess": moment(source.last_success),
-                    "LastError": _last_error(source),
-                    "Problem": source.error_kind or None,
-                    "Since": moment(source.failing_since or source.answering_since),
-                },
-                "Worklist": {
-                    **_counts(snapshot),
-                    "AgeSeconds": None if age is None else round(age, 1),
-                    "Stale": self._worklist.stale,
-                    "Revision": self._worklist.revision,
-                    "Stations": self._worklist.stations,
-                },
-                "Notifications": self._notifications(),
-            }
-        )
+        return {
+            "Version": __version__,
+            "OpenMRS": {
+                "Reachable": bool(source.last_success) and not source.last_error,
+                "Generation": (snapshot.generation if snapshot else "")
+                or self._generation()
+                or None,
+                "LastSuccess": moment(source.last_success),
+                "LastError": _last_error(source),
+                "Problem": source.error_kind or None,
+                "Since": moment(source.failing_since or source.answering_since),
+            },
+            "Worklist": {
+                **_counts(snapshot),
+                "AgeSeconds": None if age is None else round(age, 1),
+                "Stale": self._worklist.stale,
+                "Revision": self._worklist.revision,
+                "Stations": self._worklist.stations,
+            },
+            "Notifications": self._notifications(),
+        }
+
+    def _examined(self) -> dict[str, Any]:
+        found = self._examine()
+        if found is None:
+            raise HttpError(503, "another examination takes its time", **{"Retry_After": "10"})
+        findings = [finding.describe() for finding in found]
+        return {"Doctor": {"State": worst(found).value, "Findings": findings}}
 
     def _notifications(self) -> dict[str, Any]:
         known = self._backlog()

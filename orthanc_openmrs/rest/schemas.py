@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orthanc_openmrs.doctor.findings import State
 from orthanc_openmrs.mapping.ownership import Source
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
 from orthanc_openmrs.openmrs.client import PROBLEMS
@@ -116,6 +117,16 @@ _STUDY: Mapping[str, Schema] = {
     "Steps": {"type": "array", "items": TEXT},
     "Viewers": {"type": "object", "additionalProperties": TEXT},
 }
+_DOCTOR: Schema = {
+    **record(
+        State=choice(*State),
+        Findings={
+            "type": "array",
+            "items": record(State=choice(*State), Subject=NAME, Meaning=NAME, Advice=TEXT),
+        },
+    ),
+    "description": "with ?full: what the doctor finds, the most fundamental first",
+}
 
 SCHEMAS: dict[str, Schema] = {
     "Error": record(
@@ -127,6 +138,7 @@ SCHEMAS: dict[str, Schema] = {
         Uri=TEXT,
     ),
     "Status": record(
+        {"Doctor": _DOCTOR},
         Version=TEXT,
         OpenMRS=record(
             Reachable=FLAG,
@@ -213,6 +225,11 @@ CANDIDATES = Parameter(
 )
 SINCE = Parameter(
     "since", "elements to leave out", {"type": "integer", "minimum": 0, "maximum": LARGEST_SINCE}
+)
+FULL = Parameter(
+    "full",
+    "examine the installation too, as the doctor does",
+    {"type": "string", "enum": ["", "true", "false"]},
 )
 SINCE_ID = Parameter(
     "since", "the first ID", {"type": "integer", "minimum": 0, "maximum": LARGEST_SINCE}

@@ -140,7 +140,7 @@ class Database:
                 )
                 raise StoreError(self._problem) from None
             except (SQLAlchemyError, OSError) as problem:
-                self._problem = f"the database can't be opened: {_reason(problem)}"
+                self._problem = f"the database can't be opened: {reason_of(problem)}"
                 raise StoreError(self._problem) from None
             self._engine, self._problem = engine, ""
 
@@ -173,7 +173,7 @@ class Database:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as problem:
-            raise StoreError(f"the database fails: {_reason(problem)}") from None
+            raise StoreError(f"the database fails: {reason_of(problem)}") from None
 
     @contextmanager
     def claim(self, what: str) -> Iterator[bool]:
@@ -198,7 +198,7 @@ class Database:
                     if taken:
                         autocommit.execute(sa.select(sa.func.pg_advisory_unlock(key)))
         except SQLAlchemyError as problem:
-            raise StoreError(f"the database fails: {_reason(problem)}") from None
+            raise StoreError(f"the database fails: {reason_of(problem)}") from None
 
     # --- the last good list ---
 
@@ -880,7 +880,7 @@ def _migrate(connection: sa.Connection) -> None:
         connection.execute(sa.insert(schema_version).values(version=version))
 
 
-def _reason(problem: BaseException) -> str:
+def reason_of(problem: BaseException) -> str:
     """The driver's own words, without statement and parameters."""
     origin = getattr(problem, "orig", None) or problem
     return " ".join(str(origin).split())[:300]

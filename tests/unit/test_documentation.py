@@ -1,5 +1,6 @@
 """The documents say what the code does: tables, defaults, examples, links."""
 
+import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -334,6 +335,33 @@ def test_made_up_people_are_found_as_well_as_it_is_told() -> None:
     shares = table(text, "of these | the right study is first")
     assert {row[0] for row in shares} == {*found.by_culture, *found.by_kind}
     assert told["first"] > 0.9
+
+
+# --- docs/operation.md ---------------------------------------------------------------------
+
+
+def test_log_lines_worth_an_alert_are_words_of_the_code() -> None:
+    rows = table(read("docs/operation.md"), "words | what it is | what to do")
+    assert len(rows) > 5
+    said = "\n".join(texts())
+    for words, _, advice in rows:
+        assert words in said, f"nothing says: {words}"
+        entry = re.fullmatch(r"runbook (\d+)", advice)
+        if entry:
+            assert f"### {entry[1]}. " in read("docs/operation.md")
+
+
+def texts() -> Iterator[str]:
+    """The texts in the plugin's code, without its docstrings."""
+    package = ROOT / "orthanc_openmrs"
+    for path in package.rglob("*.py"):
+        if path.is_relative_to(package / "doctor"):
+            continue  # it says what is wrong, but doesn't log it
+        tree = ast.parse(path.read_text())
+        bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and id(node) not in bare:
+                yield str(node.value)
 
 
 # --- docs/configuration.md and the examples ------------------------------------------------

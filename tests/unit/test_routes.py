@@ -11,6 +11,7 @@ import pytest
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
+from orthanc_openmrs.doctor.findings import Finding, ok, warning
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping.mapping import PatientMapping
@@ -53,6 +54,7 @@ LISTED = RequestList(
     (Rejected(4, "is null, not an object"),),
     "v3",
 )
+SLOW = warning("list", "OpenMRS gives it slowly", "raise OpenMRS.Timeout")
 
 
 class Application:
@@ -65,6 +67,7 @@ class Application:
         self.away: OpenMRSError | None = None
         name = {"familyName": "Doe", "givenName": "Jane"}
         self.patients = {BOB: json.dumps({"person": {"preferredName": name}}).encode()}
+        self.findings: list[Finding] | None = [ok("Orthanc", "answers"), SLOW]
         self.worklist = Worklist(
             StationRules({"CT1": Station()}, own_steps_only=True),
             max_staleness=100,
@@ -98,6 +101,7 @@ class Application:
                 look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get,
                 backlog=self.backlog,
                 page=read_files(),
+                examine=lambda: self.findings,
                 further=MappingRoutes(
                     mapping=PatientMapping(
                         studies=studies,

@@ -1,0 +1,62 @@
+"""What is examined, and what its checks found out for those that follow."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orthanc_openmrs.config import Settings
+from orthanc_openmrs.doctor.configuration import Reading
+from orthanc_openmrs.doctor.machine import User
+from orthanc_openmrs.doctor.orthanc import OverHttp
+from orthanc_openmrs.openmrs.client import Answer
+from orthanc_openmrs.worklist.snapshot import Snapshot
+
+
+@dataclass(slots=True)
+class Case:
+    """One installation.
+
+    `read` gives its configuration, or raises Unreadable. `inside`: it is examined from inside the
+    running Orthanc, by the plugin; `get` asks this Orthanc then (a route → its JSON), and
+    `snapshot` is the list that is served. `longest` is how many seconds OpenMRS is waited for.
+    """
+
+    read: Callable[[], Reading]
+    inside: bool = False
+    get: Callable[[str], Any] | None = None
+    snapshot: Snapshot | None = None
+    user: User | None = None
+    longest: float = 30
+
+    reading: Reading | None = None
+    settings: Settings | None = None
+    orthanc: str = ""
+    python: str = ""
+    version: str = ""
+    answer: Answer | None = None
+    status: Mapping[str, Any] | None = None
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """Orthanc's configuration, of a check that needs it."""
+        assert self.reading is not None
+        return self.reading.values
+
+    @property
+    def known_settings(self) -> Settings:
+        """The plugin's settings, of a check that needs them."""
+        assert self.settings is not None
+        return self.settings
+
+    @property
+    def known_user(self) -> User:
+        """The user that Orthanc runs as, of a check that needs the configuration."""
+        assert self.user is not None
+        return self.user
+
+    def ask(self, path: str) -> Any:
+        """The JSON of a route of the running Orthanc. Raises Unanswered."""
+        if self.get is None:
+            assert self.reading is not None
+            self.get = OverHttp(self.reading.values, self.reading.folder).get
+        return self.get(path)

@@ -1,0 +1,90 @@
+"""`python3 -m orthanc_openmrs doctor /etc/orthanc/`: the findings on a terminal, or as JSON."""
+
+import argparse
+import json
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+
+from orthanc_openmrs import __version__
+from orthanc_openmrs.doctor.case import Case
+from orthanc_openmrs.doctor.checks import CHECKS
+from orthanc_openmrs.doctor.configuration import read_configuration
+from orthanc_openmrs.doctor.findings import Examination, Finding, State, worst
+from orthanc_openmrs.doctor.machine import User, user_of
+
+DEFAULT_PATH = "/etc/orthanc/"
+
+LIMIT = 120
+"""Seconds for all the checks."""
+
+EXIT = {State.OK: 0, State.WARNING: 1, State.ERROR: 2}
+
+_INDENT = " " * 9
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m orthanc_openmrs",
+        description=f"orthanc-openmrs {__version__}",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="doctor")
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what is wrong with an installation, and what to do",
+        description="Says what is wrong with an installation, and what to do. Changes nothing.",
+        epilog="Exit status: 0 all is well, 1 there are warnings, 2 there are errors.",
+    )
+    doctor.add_argument(
+        "path",
+        nargs="?",
+        default=DEFAULT_PATH,
+        type=Path,
+        help=f"Orthanc's configuration: the file or folder that Orthanc is given ({DEFAULT_PATH})",
+    )
+    doctor.add_argument("--json", action="store_true", help="the findings as JSON")
+    doctor.add_argument(
+        "--user",
+        type=_user,
+        help="the user that Orthanc runs as; without it, who listens on Orthanc's port, or orthanc",
+    )
+    chosen = parser.parse_args(arguments)
+    case = Case(lambda: read_configuration(chosen.path, os.environ), user=chosen.user)
+    findings = Examination().make(case, CHECKS, LIMIT)
+    print(as_json(findings) if chosen.json else as_text(findings), flush=True)
+    return EXIT[worst(findings)]
+
+
+def _user(name: str) -> User:
+    try:
+        return user_of(pwd.getpwnam(name).pw_uid)
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no user {name}") from None
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """A document with the worst state and every finding."""
+    found = [finding.describe() for finding in findings]
+    return json.dumps({"State": worst(findings).value, "Findings": found}, indent=2)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """A line for each finding, below it what to do, at last a summary."""
+    lines: list[str] = []
+    for finding in findings:
+        lines.append(f"{finding.state.value:<8} {finding.subject}: {finding.meaning}")
+        if finding.advice:
+            lines.append(f"{_INDENT}-> {finding.advice}")
+    counts = {state: sum(one.state is state for one in findings) for state in State}
+    errors, warnings = counts[State.ERROR], counts[State.WARNING]
+    summary = (
+        "all is well"
+        if not errors and not warnings
+        else (
+            f"{errors} error{'' if errors == 1 else 's'}, "
+            f"{warnings} warning{'' if warnings == 1 else 's'}"
+        )
+    )
+    return "\n".join([*lines, "", summary])

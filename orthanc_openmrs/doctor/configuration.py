@@ -1,0 +1,133 @@
+"""Orthanc's configuration, read from its files as Orthanc reads them.
+
+Decides: which files count, what a comment is, how `${ENV}` is replaced, and the words for what
+Orthanc would refuse. Tried on Orthanc 1.10.1: of a folder, every *.json in it but none of its
+subfolders; a key of the root may stand in one file only; of a key that stands twice in a file the
+last one counts; variables are replaced before the text is read, once, and with nothing where they
+aren't set; what comes after the closing brace is ignored.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# The standard library's parser on a text whose comments are blanks: JSON5's parsers would take
+# single quotes and bare keys too, which jsoncpp refuses, and then Orthanc doesn't start.
+# (jsoncpp also takes the numbers +1, 01 and 1., which are refused here.)
+_COMMENT = r"//[^\n]*+|(?>/\*.*?\*/)"
+_TOKEN = re.compile(rf'"(?:\\.|[^"\\])*+"|{_COMMENT}|,(?=(?:\s++|{_COMMENT})*+[\]}}])', re.DOTALL)
+
+_VARIABLE = re.compile(r"\$\{([^:}]+)(?::-([^}]*))?\}")
+
+
+class Unreadable(Exception):
+    """Orthanc wouldn't start with this: `where` is the file, with line and column where known."""
+
+    def __init__(self, where: str, meaning: str, advice: str) -> None:
+        super().__init__(f"{where}: {meaning}")
+        self.where = where
+        self.meaning = meaning
+        self.advice = advice
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A configuration. `folder` is where its relative paths count from, `origin` the file of each
+    key; `unset` are variables that it names, and that the environment doesn't have."""
+
+    values: Mapping[str, Any] = field(repr=False)
+    folder: Path
+    files: tuple[Path, ...] = ()
+    origin: Mapping[str, Path] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+
+
+def read_configuration(path: Path, environment: Mapping[str, str]) -> Reading:
+    """The configuration in a file or a folder. Raises Unreadable."""
+    path = path.resolve()
+    files = _files(path)
+    values: dict[str, Any] = {}
+    origin: dict[str, Path] = {}
+    unset: set[str] = set()
+    for file in files:
+        found = _read(file, environment, unset)
+        for key in found:
+            if key in origin:
+                raise Unreadable(
+                    str(file),
+                    f'has the section "{key}", which {origin[key].name} has too: Orthanc takes a '
+                    "section from one file only",
+                    f'put all of "{key}" into one of the two files',
+                )
+            origin[key] = file
+        values |= found
+    folder = path if path.is_dir() else path.parent
+    return Reading(values, folder, tuple(files), origin, tuple(sorted(unset)))
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if not path.is_dir():
+            return [path]
+        files = sorted(one for one in path.iterdir() if one.suffix.lower() == ".json")
+    except OSError as problem:
+        raise _no_access(path, problem) from None
+    files = [one for one in files if one.is_file()]
+    if not files:
+        raise Unreadable(
+            str(path), "has no file *.json", "give the folder or the file that Orthanc is given"
+        )
+    return files
+
+
+def _read(file: Path, environment: Mapping[str, str], unset: set[str]) -> dict[str, Any]:
+    try:
+        text = file.read_bytes().decode("utf-8-sig", "replace")
+    except OSError as problem:
+        raise _no_access(file, problem) from None
+
+    def value(found: re.Match[str]) -> str:
+        name, default = found.groups()
+        if name not in environment and default is None:
+            unset.add(name)
+        return environment.get(name, default or "")
+
+    text = _TOKEN.sub(_without_comment, _VARIABLE.sub(value, text))
+    start = len(text) - len(text.lstrip())
+    try:
+        # Not strict: jsoncpp takes line breaks in a text.
+        found, _ = json.JSONDecoder(strict=False, parse_constant=_refuse).raw_decode(text, start)
+    except json.JSONDecodeError as problem:
+        raise Unreadable(
+            f"{file}:{problem.lineno}:{problem.colno}",
+            f"is no JSON: {problem.msg}",
+            "mend this line, or the one before it: Orthanc doesn't start with it",
+        ) from None
+    except (ValueError, RecursionError) as problem:
+        raise Unreadable(str(file), f"is no JSON: {problem}", "mend it") from None
+    if not isinstance(found, dict):
+        raise Unreadable(str(file), "is no JSON object", "put braces { } around its keys")
+    return found
+
+
+def _without_comment(found: re.Match[str]) -> str:
+    """Strings stay; comments and commas before a closing bracket become blanks, so that lines and
+    columns stay those of the file."""
+    token = found[0]
+    return token if token[0] == '"' else re.sub(r"[^\n]", " ", token)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def _no_access(path: Path, problem: OSError) -> Unreadable:
+    if isinstance(problem, PermissionError):
+        return Unreadable(str(path), "can't be read by you", "run the doctor with sudo")
+    reason = (problem.strerror or type(problem).__name__).lower()
+    return Unreadable(
+        str(path), f"can't be read: {reason}", "give the folder or the file that Orthanc is given"
+    )

@@ -1,0 +1,311 @@
+"""The checks of what is installed: Orthanc's configuration, its script, the packages.
+
+Decides: what makes them good, and the words for what isn't. Must not know: how Orthanc is asked.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orthanc_openmrs import __version__
+from orthanc_openmrs.config import Settings, read_settings
+from orthanc_openmrs.doctor.case import Case
+from orthanc_openmrs.doctor.configuration import Unreadable
+from orthanc_openmrs.doctor.findings import Finding, error, ok, warning
+from orthanc_openmrs.doctor.machine import (
+    embedded_python,
+    import_plugin,
+    is_public,
+    orthanc_user,
+    refused,
+    way_to,
+)
+from orthanc_openmrs.doctor.orthanc import Unanswered, http_port
+from orthanc_openmrs.errors import ConfigurationError
+
+OLDEST_PYTHON = (3, 11)
+
+PYTHON_PLUGIN = "libOrthancPython.so"
+
+SHORT_STABLE_AGE = 10
+LONG_STABLE_AGE = 600
+
+
+# --- the configuration -----------------------------------------------------------------------
+
+
+def configuration(case: Case) -> Iterator[Finding]:
+    """It can be read as Orthanc reads it."""
+    try:
+        case.reading = case.read()
+    except Unreadable as problem:
+        yield error(problem.where, problem.meaning, problem.advice)
+        return
+    reading = case.reading
+    if case.user is None:
+        case.user = orthanc_user(http_port(reading.values))
+    shut = refused(case.user, [(file, os.R_OK) for file in reading.files])
+    if shut:
+        yield error(
+            str(shut[0]),
+            f"can't be read by the user {case.user.name}, whom Orthanc runs as",
+            f"chgrp {case.user.name} {shut[0]}; chmod 640 {shut[0]}",
+        )
+        return
+    files = f"{len(reading.files)} file" + ("s" if len(reading.files) != 1 else "")
+    yield ok("configuration", "is Orthanc's own" if case.inside else f"{files} can be read")
+    file = reading.origin.get("ImagingWorklistPassword")
+    if file and reading.values["ImagingWorklistPassword"] and is_public(file):
+        yield warning(
+            str(file),
+            "holds a password, and everybody on this machine can read it",
+            f"chgrp {case.user.name} {file}; chmod 640 {file}",
+        )
+    for name in reading.unset:
+        yield warning(
+            f"${{{name}}}",
+            "isn't set here: Orthanc puts nothing in its place where it isn't set there either",
+            "run the doctor with the environment that Orthanc has",
+        )
+
+
+def settings(case: Case) -> Iterator[Finding]:
+    """The plugin starts with it."""
+    assert case.reading is not None
+    try:
+        case.settings = read_settings(case.configuration, case.reading.folder)
+    except ConfigurationError as problem:
+        yield error(
+            problem.key,
+            problem.problem,
+            "correct it, and restart Orthanc: see docs/configuration.md",
+        )
+        return
+    shut = refused(case.known_user, [(file, os.R_OK) for file in _tls_files(case.settings)])
+    if shut:
+        yield error(
+            str(shut[0]),
+            f"can't be read by the user {case.known_user.name}, whom Orthanc runs as",
+            f"chgrp {case.known_user.name} {shut[0]}; chmod 640 {shut[0]}",
+        )
+        return
+    yield ok("settings", "the plugin starts with these keys")
+    if case.settings.debug:
+        yield warning(
+            "OpenMRS.Debug",
+            "is true: patients' data go to Orthanc's log",
+            "set it to false when the fault is found",
+        )
+
+
+def _tls_files(settings: Settings) -> list[Path]:
+    """The files of CACertificates, ClientCertificate, ClientKey."""
+    pair = settings.client_certificate
+    names = [settings.verify, *([pair] if isinstance(pair, str) else pair or ())]
+    return [Path(name) for name in names if isinstance(name, str)]
+
+
+# --- the Python plugin and its script --------------------------------------------------------
+
+
+def plugins(case: Case) -> Iterator[Finding]:
+    """Orthanc loads its Python plugin."""
+    if case.inside:
+        case.python = "{}.{}".format(*sys.version_info)
+        yield ok("Plugins", "the Python plugin is loaded")
+        return
+    assert case.reading is not None
+    folder = case.reading.folder
+    listed = case.configuration.get("Plugins", [])
+    found = [_plugin_in(folder / str(one)) for one in listed] if isinstance(listed, list) else []
+    plugin = next((path for path in found if path is not None), None)
+    if plugin is None:
+        yield error(
+            "Plugins",
+            f"none of them is Orthanc's Python plugin ({PYTHON_PLUGIN})",
+            "apt-get install orthanc-python, and name its folder: "
+            '"Plugins": ["/usr/share/orthanc/plugins/"]',
+        )
+        return
+    case.python = embedded_python(plugin)
+    embeds = f", which embeds Python {case.python}" if case.python else ""
+    yield ok("Plugins", f"{plugin}{embeds}")
+
+
+def _plugin_in(path: Path) -> Path | None:
+    """The Python plugin at a path, or in this folder."""
+    if path.is_dir():
+        return next(iter(sorted(path.glob(f"{PYTHON_PLUGIN}*"))), None)
+    return path if path.name.startswith(PYTHON_PLUGIN) and path.exists() else None
+
+
+def script(case: Case) -> Iterator[Finding]:
+    """Orthanc's Python plugin loads this plugin."""
+    if case.inside:
+        yield ok("PythonScript", "it started this plugin")
+        return
+    named = case.configuration.get("PythonScript")
+    advice = 'set "PythonScript" to the path of this plugin\'s orthancWorklist.py'
+    if not isinstance(named, str) or not named:
+        yield error("PythonScript", "is missing: the Python plugin loads nothing", advice)
+        return
+    path = Path(named)
+    if not path.is_absolute():
+        yield error(
+            "PythonScript",
+            "is a relative path, which counts from wherever Orthanc is started",
+            "write the whole path, from / on",
+        )
+        return
+    user = case.known_user
+    shut = refused(user, [*way_to(path), (path, os.R_OK)])
+    if not path.exists():
+        yield error("PythonScript", f"there is no file {path}", advice)
+        return
+    if shut:
+        yield error(
+            "PythonScript",
+            f"the user {user.name} can't reach {shut[0]}",
+            f"install it where {user.name} can read, such as /opt, or chmod -R a+rX {shut[0]}",
+        )
+        return
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        yield error("PythonScript", f"{path} can't be read by you", "run the doctor with sudo")
+        return
+    if "orthanc_openmrs" not in text:
+        seed = "ImagingWorklistURL" in text
+        which = "the Imaging module's own script" if seed else "another script"
+        yield error(
+            "PythonScript",
+            f"{path} is {which}, which doesn't start this plugin",
+            f"{advice}, or let that script start it: see README.md",
+        )
+        return
+    yield ok("PythonScript", f"{path} starts this plugin")
+
+
+def packages(case: Case) -> Iterator[Finding]:
+    """The interpreter that Orthanc embeds finds the plugin and what it needs."""
+    if case.inside:
+        case.version = __version__
+        yield from _versions_of_python("{}.{}.{}".format(*sys.version_info))
+        return
+    path = Path(str(case.configuration["PythonScript"])).resolve()
+    user = case.known_user
+    here = Path(__file__).resolve().parents[2]
+    folder = path.parent if (path.parent / "orthanc_openmrs").is_dir() else here
+    python = f"/usr/bin/python{case.python}" if case.python else "/usr/bin/python3"
+    if not Path(python).exists():
+        yield warning(
+            "packages",
+            f"not checked: there is no {python}, the Python that Orthanc embeds",
+            f"apt-get install {Path(python).name}",
+        )
+        return
+    version = case.python or "3*"
+    site = sorted((folder / ".venv" / "lib").glob(f"python{version}/site-packages"))
+    found = import_plugin(user, python, [folder, *site])
+    if "Problem" in found:
+        what = found["Name"] or "the plugin"
+        yield error(
+            "packages",
+            f"{python} can't import {what} as the user {user.name} ({found['Problem']})",
+            "run script/setup again as root, or pip install --target with this Python, and let "
+            f"{user.name} read it: chmod -R a+rX {folder}",
+        )
+        return
+    case.version = found["Version"]
+    yield from _versions_of_python(found["Python"])
+
+
+def _versions_of_python(python: str) -> Iterator[Finding]:
+    if tuple(map(int, python.split("."))) < OLDEST_PYTHON:
+        yield error("packages", f"Python {python} is too old", "use Debian 12 or later")
+    else:
+        yield ok("packages", f"orthanc-openmrs can be imported by Python {python}")
+
+
+# --- Orthanc's own keys ----------------------------------------------------------------------
+
+
+def encoding(case: Case) -> Iterator[Finding]:
+    """Names reach the scanners."""
+    found = case.configuration.get("DefaultEncoding", "Latin1")
+    if str(found).lower().replace("-", "") == "utf8":
+        yield ok("DefaultEncoding", "is Utf8: scanners get names of every script")
+    else:
+        yield warning(
+            "DefaultEncoding",
+            f"is {found}: names that it can't hold are sent in Latin letters",
+            'set "DefaultEncoding": "Utf8"; for a scanner that can\'t read it, Charset in '
+            "OpenMRS.Stations",
+        )
+
+
+def stable_age(case: Case) -> Iterator[Finding]:
+    """Studies are complete when they are told, and told soon."""
+    age = case.configuration.get("StableAge", 60)
+    if not isinstance(age, int | float) or isinstance(age, bool):
+        yield error("StableAge", "is no number", 'set "StableAge": 60')
+    elif age < SHORT_STABLE_AGE:
+        yield warning(
+            "StableAge",
+            f"is {age:g} s: a step may be told as completed between two series",
+            'set "StableAge": 60',
+        )
+    elif age > LONG_STABLE_AGE:
+        yield warning(
+            "StableAge",
+            f"is {age:g} s: OpenMRS is told so long after the last image",
+            'set "StableAge": 60',
+        )
+    else:
+        yield ok("StableAge", f"is {age:g} s")
+
+
+def scanners(case: Case) -> Iterator[Finding]:
+    """Scanners may ask."""
+    keys = case.configuration
+    if keys.get("DicomServerEnabled", True) is not True:
+        yield error(
+            "DicomServerEnabled", "is false: no scanner can ask", 'set "DicomServerEnabled": true'
+        )
+        return
+    where = f"AE title {keys.get('DicomAet', 'ORTHANC')}, port {keys.get('DicomPort', 4242)}"
+    known = modalities(case)
+    if keys.get("DicomAlwaysAllowFindWorklist", False) is True:
+        yield ok("DicomAlwaysAllowFindWorklist", f"is true: every scanner may ask ({where})")
+        return
+    able = [name for name, one in known.items() if may_ask(one)]
+    if not able:
+        what = "DicomModalities is empty" if not known else "none in DicomModalities may ask"
+        yield error(
+            "DicomAlwaysAllowFindWorklist",
+            f"is false, and {what}: every scanner is refused",
+            "set it to true, or list the scanners in DicomModalities",
+        )
+        return
+    yield ok("DicomModalities", f"{len(able)} may ask: {', '.join(sorted(able)[:20])} ({where})")
+
+
+def modalities(case: Case) -> Mapping[str, Any]:
+    """The scanners that Orthanc knows: by its configuration, or by its database."""
+    if case.configuration.get("DicomModalitiesInDatabase") is True:
+        try:
+            found = case.ask("/modalities?expand")
+        except Unanswered:
+            found = {}
+    else:
+        found = case.configuration.get("DicomModalities", {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def may_ask(modality: Any) -> bool:
+    if not isinstance(modality, Mapping):
+        return True
+    allowed: bool = modality.get("AllowFindWorklist", modality.get("AllowFind", True)) is not False
+    return allowed
