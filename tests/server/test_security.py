@@ -4,6 +4,7 @@ hostile lists, studies and queries cost; who may read the files; which privilege
 import base64
 import json
 import os
+import re
 import sqlite3
 import stat
 import time
@@ -129,9 +130,8 @@ def broken_database(path: Path) -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore:.*length")  # pydicom's, of values as odd as here
-@pytest.mark.parametrize("verbose", [False, True], ids=["default", "verbose"])
 def test_no_log_and_no_status_names_a_patient_or_a_password_whatever_happens(
-    openmrs: Standin, tmp_path: Path, verbose: bool
+    openmrs: Standin, tmp_path: Path
 ) -> None:
     openmrs.accounts = {USER: Account(PASSWORD, frozenset({EDIT, RECEIVE, PATIENTS}))}
     patients_orders(openmrs, 8)
@@ -142,7 +142,7 @@ def test_no_log_and_no_status_names_a_patient_or_a_password_whatever_happens(
         "ImagingWorklistPassword": PASSWORD,
         "OpenMRS": {"RefreshInterval": 1, "PersonNames": "lookup", "Timeout": 2},
     }
-    orthanc = ScratchOrthanc(tmp_path / "orthanc", configuration, verbose=verbose)
+    orthanc = ScratchOrthanc(tmp_path / "orthanc", configuration, verbose=True)
     with orthanc:
         offered(orthanc, 8)
         _every_flow(openmrs, orthanc, tmp_path)
@@ -151,10 +151,12 @@ def test_no_log_and_no_status_names_a_patient_or_a_password_whatever_happens(
             with suppress(OSError):
                 line = process.joinpath("cmdline").read_bytes().decode(errors="replace")
                 without(line, SECRETS, f"process {process.name}")
-    lines = orthanc.log.splitlines()
-    ours = "\n".join(line for line in lines if "OpenMRS: " in line)
-    # With --verbose Orthanc's own lines, and DCMTK's, are theirs to answer for.
-    without(ours if verbose else orthanc.log, MARKERS, "the log")
+    records = re.split(r"^(?=[EWIT]\d{4} )", orthanc.log, flags=re.M)
+    ours = "".join(record for record in records if "OpenMRS: " in record)
+    # What Orthanc logs by default, whoever says it, and all that the plugin says with --verbose.
+    by_default = "".join(record for record in records if record[:1] in "EW")
+    without(ours, MARKERS, "the plugin's log")
+    without(by_default, MARKERS, "the log")
     without(orthanc.log, SECRETS, "the log")
     without(status, (*MARKERS, *SECRETS), "the status")
     for happened in (
@@ -172,7 +174,7 @@ def test_no_log_and_no_status_names_a_patient_or_a_password_whatever_happens(
     ):
         assert happened in ours, happened
     assert "Traceback" not in ours
-    assert "CT1" in ours or not verbose
+    assert "steps for CT1" in ours
 
 
 def _every_flow(openmrs: Standin, orthanc: ScratchOrthanc, folder: Path) -> None:
@@ -364,6 +366,65 @@ def test_hostile_lists_studies_and_queries_cost_a_bounded_time_and_memory(
     (held,) = [one for one in notifications(orthanc).values() if one["State"] == "held"]
     assert len(held["Reason"]) < 2000
     assert resident(orthanc) - before < 400
+    orthanc.kill()
+
+
+INJECTIONS = (
+    "' OR '1'='1",
+    "1; DROP TABLE notifications; --",
+    '1" UNION SELECT body FROM worklist --',
+    "%' --",
+    "$1",
+    ":study",
+    "{}",
+)
+
+
+def test_sql_in_arguments_is_text(openmrs: Standin, start_orthanc: Start, tmp_path: Path) -> None:
+    patients_orders(openmrs, 2)
+    orthanc = start_orthanc()
+    found = answers(orthanc, 2)
+    send(orthanc, tmp_path, found[1], {"PatientID": INJECTIONS[0]})
+    counted(orthanc, Held=1)
+    send(orthanc, tmp_path, found[2], {"StudyDescription": INJECTIONS[1]})
+    counted(orthanc, Held=1, Delivered=1)
+    (study,) = [uid for uid, one in notifications(orthanc).items() if one["State"] == "held"]
+    patient = found[1].PatientID
+    before = kept(orthanc)
+    for text in INJECTIONS:
+        asked = quote(text, safe="")
+        body = json.dumps({"ScheduledProcedureStepID": text}).encode()
+        for method, path, data in (
+            ("GET", f"/openmrs/notifications/{asked}", b""),
+            ("GET", f"/openmrs/notifications?state={asked}", b""),
+            ("GET", f"/openmrs/notifications?limit={asked}", b""),
+            ("DELETE", f"/openmrs/notifications/{asked}", b""),
+            ("POST", f"/openmrs/notifications/{asked}/retry", b""),
+            ("GET", f"/openmrs/worklist/{asked}", b""),
+            ("GET", f"/openmrs/worklist?PatientID={asked}", b""),
+            ("GET", f"/openmrs/studies/{asked}", b""),
+            ("GET", f"/openmrs/studies?assigned={asked}", b""),
+            ("GET", f"/openmrs/patients/{asked}/studies", b""),
+            ("PUT", f"/openmrs/patients/{asked}/studies/1.2.3.4", b""),
+            ("DELETE", f"/openmrs/patients/{asked}/studies/1.2.3.4", b""),
+            ("PUT", f"/openmrs/patients/{patient}/studies/{asked}", b""),
+            ("POST", f"/openmrs/studies/{study}/report", body),
+        ):
+            response = orthanc.session.request(
+                method, f"{orthanc.url}{path}", data=data, timeout=20
+            )
+            assert response.status_code < 500, (method, path, response.text)
+            if method != "GET":
+                assert response.status_code in (400, 404, 405), (method, path, response.text)
+    assert kept(orthanc) == before
+    orthanc.kill()
+
+
+def kept(orthanc: ScratchOrthanc) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows that persons' requests may change."""
+    with closing(sqlite3.connect(orthanc.folder / "index" / "openmrs.db")) as database:
+        tables = ("notifications", "decisions", "assignments", "studies")
+        return {name: database.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
 
 
 # --- files ---------------------------------------------------------------------------------
@@ -389,8 +450,6 @@ def test_files_are_the_owners_alone_whatever_the_umask_and_a_link_is_followed(
         assert stat.S_IMODE(path.lstat().st_mode) == 0o600, path
     names = {path.name for path in folder.glob("openmrs.db*")}
     assert names == {"openmrs.db", "openmrs.db-wal", "openmrs.db-shm"}
-    kept = b"".join(path.read_bytes() for path in folder.glob("openmrs.db*"))
-    assert b"x" in kept
     plain.kill()
     linked.kill()
 
@@ -398,11 +457,10 @@ def test_files_are_the_owners_alone_whatever_the_umask_and_a_link_is_followed(
 # --- the account ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("generation", ["v2", "v3"])
 def test_the_documented_privileges_are_enough_and_each_is_needed(
-    generation: str, start_orthanc: Start, openmrs: Standin, tmp_path: Path
+    start_orthanc: Start, openmrs: Standin, tmp_path: Path
 ) -> None:
-    openmrs.generation = generation
+    openmrs.generation = "v3"
     documented = frozenset({EDIT, RECEIVE, PATIENTS})
     security = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
     assert all(f"`{privilege}`" in security for privilege in documented)
