@@ -457,7 +457,7 @@ def test_every_dependency_and_its_bounds_are_justified() -> None:
     }
     assert told.keys() == bounds.keys()
     for name, (lower, upper) in bounds.items():
-        assert re.match(rf"{re.escape(lower)}(, |$)", told[name][0]), name
+        assert re.match(rf"{re.escape(lower)}([,:] |$)", told[name][0]), name
         assert told[name][1].startswith(f"{upper}: "), name
 
 
