@@ -137,7 +137,7 @@ def clinic(seed: int, patients: int = 350, strangers: int = 1500) -> Clinic:
 
     for at in range(patients):
         person = _person(chance, at)
-        study, kinds = "", ()
+        study, kinds = "", tuple[str, ...]()
         if at % 8:
             head, kinds = _study(chance, person)
             study = add(head)

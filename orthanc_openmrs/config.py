@@ -5,15 +5,17 @@ The schema is JSON Schema (draft 2020-12). Must not know: Orthanc's module, the 
 configuration comes in as the object that Orthanc's JSON holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from orthanc_openmrs.errors import ConfigurationError
 from orthanc_openmrs.mapping.viewers import ViewerSettings, viewer_settings
@@ -149,6 +151,8 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         _check_url("OpenMRS.RestURL", section["RestURL"])
     worklist_url = configuration["ImagingWorklistURL"]
     codec, warnings = _codec(configuration)
+    _check_database(section.get("Database", ""))
+    warnings += _exposures(configuration, section)
     return Settings(
         worklist_url=worklist_url,
         update_url=configuration["ImagingUpdateRequestStatus"],
@@ -273,6 +277,49 @@ def _check_url(key: str, url: str) -> None:
             key,
             "has credentials in it: use ImagingWorklistUsername and ImagingWorklistPassword",
         )
+
+
+def _check_database(url: str) -> None:
+    """Errors of a URL that can't be read hold parts of it: here they are told without."""
+    try:
+        parts = make_url(url) if url else None
+    except (ArgumentError, ValueError):
+        parts = None
+    if url and (parts is None or "@" in (parts.host or "")):
+        raise ConfigurationError(
+            "OpenMRS.Database",
+            "is text that is no URL of a database: in a password, characters other than letters "
+            "and digits are written as %XX",
+        )
+
+
+def _exposures(configuration: Mapping[str, Any], section: Mapping[str, Any]) -> Iterator[str]:
+    """What a hospital should not let stay, though it works."""
+    for key, url in (
+        ("ImagingWorklistURL", configuration["ImagingWorklistURL"]),
+        ("ImagingUpdateRequestStatus", configuration["ImagingUpdateRequestStatus"]),
+        ("OpenMRS.RestURL", section.get("RestURL", "")),
+    ):
+        parts = urlsplit(url)
+        if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
+            yield (
+                f"{key} is http: the password and the patients' data can be read on their way; "
+                "use https"
+            )
+    if not section["VerifyCertificates"]:
+        yield (
+            "OpenMRS.VerifyCertificates is false: anybody on the way can be OpenMRS; set "
+            "OpenMRS.CACertificates instead"
+        )
+    if section["Debug"]:
+        yield "OpenMRS.Debug is true: this log holds patients' data"
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _rest_url(worklist_url: str) -> str:

@@ -12,7 +12,7 @@ server: sign-in and routes. wire: HTTP. control: its own routes. samples: believ
 from .dialects import DIALECTS
 from .faults import Fault
 from .records import ImagingRequest, Patient, Records, Step, StepFields
-from .server import DEFAULT_ACCOUNTS, EDIT, RECEIVE, Account, Callback, Standin
+from .server import DEFAULT_ACCOUNTS, EDIT, PATIENTS, RECEIVE, Account, Callback, Standin
 from .wire import LoggedRequest
 
 GENERATIONS = tuple(DIALECTS)
@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_ACCOUNTS",
     "EDIT",
     "GENERATIONS",
+    "PATIENTS",
     "RECEIVE",
     "Account",
     "Callback",

@@ -15,12 +15,14 @@ LOGIN = b"<!doctype html><html><body><form action='login.htm'>Log in</form></bod
 
 @dataclass(frozen=True)
 class Fault:
-    """`seconds` is for slow, `status` for status, `mebibytes` for huge."""
+    """`seconds` is for slow, `status` for status and says, `mebibytes` for huge, `text` for says:
+    what is answered."""
 
     kind: str
     seconds: float = 1.0
     status: int = 500
     mebibytes: int = 1
+    text: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -30,6 +32,7 @@ class Fault:
 # kind -> the answer given instead of the real one; nothing is saved
 INSTEAD: dict[str, Callable[[Fault], Answer]] = {
     "status": lambda fault: page_answer(fault.status),
+    "says": lambda fault: Answer(fault.status, fault.text.encode(), JSON),
     "unauthorized": lambda _: error_answer(401, "User is not logged in"),
     "forbidden": lambda _: error_answer(403, "Privileges required"),
     "redirect": lambda _: Answer(302, headers={"Location": "/openmrs/login.htm"}),

@@ -39,6 +39,13 @@ class Outcome(StrEnum):
     GONE = "gone"  # deleted from Orthanc before it was looked at
 
 
+LISTED = 10
+"""Identifiers that a reason names."""
+
+LONGEST = 16
+"""Characters of each: SH and CS have no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """One step that the study completes, and the series that stands for it."""
@@ -164,7 +171,8 @@ def _by_request_attributes(study: StudySummary, orders: Orders) -> _Finding:
             if found:
                 named.append(_distinct(found))
             else:
-                unknown = f"ScheduledProcedureStepID {step_id}"
+                # OpenMRS's ids are numbers; any other text may be a patient's.
+                unknown = f"ScheduledProcedureStepID {step_id if _is_id(step_id) else '(no id)'}"
     of_any = _distinct(request for requests in named for request in requests)
     of_all = tuple(request for request in of_any if all(request in some for some in named))
     return _Finding(of_all or of_any, unknown, contradictory=bool(of_any) and not of_all)
@@ -380,7 +388,7 @@ def _steps_by_modality(study: StudySummary, request: ImagingRequest) -> _Steps |
         of_modality = [step for step in request.steps if _same_modality(series, step)]
         still_open = [step for step in of_modality if step.status.is_open]
         if len(still_open) > 1:
-            ids = ", ".join(step.scheduled_procedure_step_id for step in still_open)
+            ids = _listed(step.scheduled_procedure_step_id for step in still_open)
             return (
                 f"request {request.requested_procedure_id} has several open steps of modality "
                 f"{series.modality} ({ids}), and the images don't say which"
@@ -388,7 +396,7 @@ def _steps_by_modality(study: StudySummary, request: ImagingRequest) -> _Steps |
         for step in still_open or of_modality:
             chosen.setdefault(step, series)
     if not chosen:
-        modalities = ", ".join(sorted({series.modality for series in study.series}))
+        modalities = _listed(sorted({series.modality for series in study.series}))
         return (
             f"request {request.requested_procedure_id} has no step of the study's modality "
             f"({modalities or 'none'})"
@@ -405,4 +413,15 @@ def _held(reason: str, evidence: str = "") -> Decision:
 
 
 def _ids(requests: Iterable[ImagingRequest]) -> str:
-    return ", ".join(request.requested_procedure_id for request in requests)
+    return _listed(request.requested_procedure_id for request in requests)
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """A few of them: a study may name thousands of things."""
+    every = list(texts)
+    more = f" and {len(every) - LISTED} more" if len(every) > LISTED else ""
+    return ", ".join(text[:LONGEST] for text in every[:LISTED]) + more

@@ -359,8 +359,10 @@ class Reporter:
             # The earlier try was saved, though its answer said otherwise or never came.
             self._outbox.delivered(notification)
             return
+        words = ""  # of OpenMRS, which may name the patient, nothing is logged but the status
         try:
             answer = self._updates.post_update(StatusUpdate.from_json(notification.update))
+            words = f"HTTP {answer.status}, see its LastError"
             judgement = judge(answer.status, answer.body)
             self._generation = _GENERATIONS.get(judgement.verdict, self._generation)
             judgement = self._confirmed(notification, judgement)
@@ -375,9 +377,9 @@ class Reporter:
             )
         elif judgement.verdict is Verdict.REFUSED:
             self._outbox.failed(notification, judgement.reason)
-            _log.error("notification %d is refused: %s", notification.id, judgement.reason)
+            _log.error("notification %d is refused: %s", notification.id, words)
         else:
-            self._retry(notification, judgement.reason)
+            self._retry(notification, judgement.reason, words)
 
     def _deliver_in_progress(self, notification: Notification) -> None:
         """Not worth a person's while: what OpenMRS refuses is discarded."""
@@ -401,10 +403,10 @@ class Reporter:
         else:
             self._retry(notification, f"HTTP {answer.status}")
 
-    def _retry(self, notification: Notification, reason: str) -> None:
+    def _retry(self, notification: Notification, reason: str, words: str = "") -> None:
         self._outbox.retry_later(notification, pause_after(notification.attempts), reason)
         if notification.attempts == 0:
-            _log.error("notification %d waits: %s", notification.id, reason)
+            _log.error("notification %d waits: %s", notification.id, words or reason)
 
     def _is_completed(self, notification: Notification) -> bool:
         """Whether a fresh list has the step completed; False where there is none to ask."""

@@ -12,6 +12,10 @@ from orthanc_openmrs.model import RequestAttributes, SeriesSummary, StudySummary
 LOOKED_AT = 3
 """Instances of a series that are opened: the first may be a scout without the request's tags."""
 
+MAX_TEXT = 1024
+"""Longer text is cut: no attribute that is read is longer in DICOM, and a study may hold
+megabytes of it, which would go to the database and to OpenMRS."""
+
 Get = Callable[[str], Any]
 """A route of Orthanc → its JSON, None where the resource doesn't exist."""
 
@@ -91,4 +95,4 @@ def _text(tags: Mapping[str, Any], keyword: str) -> str:
     if not isinstance(value, str):
         return ""
     # Half a surrogate pair, which bad UTF-8 of a scanner leaves, can't be stored or sent.
-    return value.encode("utf-8", "replace").decode().strip(" \0")
+    return value[:MAX_TEXT].encode("utf-8", "replace").decode().strip(" \0")

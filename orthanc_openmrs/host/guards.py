@@ -52,6 +52,10 @@ def worklist_callback(
         except (WorklistUnavailable, ValueError) as problem:
             _log.error("the query of %s fails: %s", issuer_aet, problem)
             raise
+        except Exception:
+            _log.exception("the query of %s fails", issuer_aet)
+            # Orthanc logs what is raised, words and all.
+            raise WorklistUnavailable("the plugin failed; see its line above") from None
         finally:
             note(time.perf_counter() - started, answered)
         if found.beyond:

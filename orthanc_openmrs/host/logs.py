@@ -1,13 +1,19 @@
 """Python's logging → Orthanc's log.
 
-Orthanc shows its level "warning" by default and uses it for notices too; so do we.
+Orthanc shows its level "warning" by default and uses it for notices too; so do we. An error that
+nobody expected is told by its type and its place: its words may hold what it stumbled over, a
+patient's name or a password.
 """
 
 import logging
+from types import TracebackType
 
 from orthanc_openmrs.host.api import Orthanc
 
 LOGGER = "orthanc_openmrs"
+
+MOST_FRAMES = 12
+"""Places of an exception that are told."""
 
 
 class OrthancLog(logging.Handler):
@@ -20,7 +26,9 @@ class OrthancLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         try:
-            line = " ".join(f"OpenMRS: {self.format(record)}".split())
+            words = " ".join(f"OpenMRS: {record.getMessage()}{_place(record)}".split())
+            # AE titles, routes and texts of other systems may hold what a terminal would obey.
+            line = "".join(mark if mark.isprintable() else "\ufffd" for mark in words)
             if record.levelno >= logging.ERROR:
                 self._host.LogError(line)
             elif record.levelno >= logging.WARNING:
@@ -37,3 +45,20 @@ def install(host: Orthanc) -> None:
     logger.handlers = [OrthancLog(host)]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def _place(record: logging.LogRecord) -> str:
+    """The type of a record's exception and where it came from, innermost first."""
+    if not record.exc_info or record.exc_info[0] is None:
+        return ""
+    kind, _, trace = record.exc_info
+    return f": Traceback of {kind.__name__}: {' < '.join(_frames(trace)[::-1])}"
+
+
+def _frames(trace: TracebackType | None) -> list[str]:
+    found: list[str] = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        found.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return found[-MOST_FRAMES:]

@@ -31,6 +31,17 @@ MAX_TEXT = 1024
 MAX_STEPS = 200
 """A request with more steps than this is no imaging request."""
 
+MAX_ELEMENT = 1024 * 1024
+"""Characters of an element; a request of MAX_STEPS steps with full columns is shorter. What is
+longer is refused before it becomes values, which take many times its memory."""
+
+LEAST_PART = 200
+"""Bytes of a request or a step: the names of the keys alone are more. A list that claims to have
+more parts than its length allows is none: it would take gigabytes as values."""
+
+FEW_PARTS = 10_000
+"""Requests and steps that a list of any length may have."""
+
 _STATUSES = {
     "scheduled": StepStatus.SCHEDULED,
     "in progress": StepStatus.IN_PROGRESS,
@@ -54,7 +65,10 @@ def read_list(body: bytes) -> RequestList:
     rejected: list[Rejected] = []
     problems: list[str] = []
     generation = ""
+    steps, most_parts = 0, FEW_PARTS + len(body) // LEAST_PART
     for position, element in enumerate(_elements(body)):
+        if position + steps + len(rejected) > most_parts:
+            raise OpenMRSError("not-a-list", f"the answer has more than {most_parts} parts")
         if isinstance(element, Rejected):
             rejected.append(Rejected(position, element.reason))
             continue
@@ -63,6 +77,7 @@ def read_list(body: bytes) -> RequestList:
         except ValueError as problem:
             problems.append(str(problem))
         else:
+            steps += len(requests[-1].steps)
             generation = generation or _generation(element)
         rejected += (Rejected(position, problem) for problem in problems)
         problems.clear()
@@ -175,22 +190,27 @@ def _elements(body: bytes) -> Iterator[object]:
     if text[position : position + 1] != "[":
         what = "empty" if position == len(text) else "not a JSON array"
         raise OpenMRSError("not-a-list", f"the answer is {what}")
-    decode = json.JSONDecoder(parse_int=_integer).raw_decode
+    decode = _Decoder(text).decode
     position = _skip_blanks(text, position + 1)
     if text[position : position + 1] == "]":
         _nothing_after(text, position + 1)
         return
     while True:
         try:
-            element, position = decode(text, position)
+            element, position = decode(position)
             yield element
         except RecursionError:
             position = _end_of_element(text, position)
             yield Rejected(0, "is nested too deeply")
         except ValueError:
-            raise OpenMRSError(
-                "not-a-list", f"the answer is not JSON from character {position} on"
-            ) from None
+            whole = len(text) - position <= MAX_ELEMENT
+            end = position if whole else _end_of_element(text, position)
+            if end - position <= MAX_ELEMENT:
+                raise OpenMRSError(
+                    "not-a-list", f"the answer is not JSON from character {position} on"
+                ) from None
+            position = end
+            yield Rejected(0, f"is longer than {MAX_ELEMENT} characters")
         position = _skip_blanks(text, position)
         mark = text[position : position + 1]
         if mark == "]":
@@ -199,6 +219,32 @@ def _elements(body: bytes) -> Iterator[object]:
         if mark != ",":
             raise OpenMRSError("not-a-list", f"the answer breaks off at character {position}")
         position = _skip_blanks(text, position + 1)
+
+
+class _Decoder:
+    """Decodes JSON values of MAX_ELEMENT characters at most, as the text is seen by windows of
+    that length."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._decode = json.JSONDecoder(parse_int=_integer).raw_decode
+        self._open(0)
+
+    def _open(self, start: int) -> None:
+        self._start = start
+        self._window = self._text[start : start + MAX_ELEMENT]
+
+    def decode(self, position: int) -> tuple[object, int]:
+        """The value at a position and where it ends. Raises ValueError where there is none."""
+        try:
+            element, end = self._decode(self._window, position - self._start)
+            if end < len(self._window):  # a number may go on after the window
+                return element, self._start + end
+        except ValueError:
+            pass
+        self._open(position)
+        element, end = self._decode(self._window, 0)
+        return element, position + end
 
 
 def _integer(digits: str) -> int:
@@ -218,26 +264,21 @@ def _nothing_after(text: str, position: int) -> None:
 
 
 def _end_of_element(text: str, position: int) -> int:
-    """Where the object or array that starts at `position` ends, by counting brackets."""
+    """Where the value that starts at `position` ends, by counting brackets."""
     depth = 0
-    in_string = False
-    while position < len(text):
-        mark = text[position]
-        position += 1
-        if in_string:
-            if mark == "\\":
-                position += 1
-            elif mark == '"':
-                in_string = False
-        elif mark == '"':
-            in_string = True
-        elif mark in "[{":
+    for found in _MARKS.finditer(text, position):
+        mark = text[found.start()]
+        if mark in "[{":
             depth += 1
         elif mark in "]}":
             depth -= 1
-            if depth == 0:
-                return position
+        if depth <= 0:
+            return found.end()
     raise OpenMRSError("not-a-list", "the answer breaks off inside an element")
+
+
+# A string without an end goes on to the end of the text: each mark is looked at once.
+_MARKS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 # --- the patient ---------------------------------------------------------------------------

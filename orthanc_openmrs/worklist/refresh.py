@@ -202,7 +202,7 @@ class Refresher:
                 outcome = problem
                 self._note_failure(problem)
             except Exception as problem:  # the thread must live: without it the list grows old
-                outcome = OpenMRSError("not-a-list", f"the list can't be read: {problem!r:.200}")
+                outcome = OpenMRSError("not-a-list", f"can't be read: {type(problem).__name__}")
                 _log.exception("reading the list failed")
                 self._note_failure(outcome)
             self._turn_of_the_day()

@@ -673,6 +673,7 @@ def test_concurrent_updates_are_all_saved(standin: Standin) -> None:
 
 WRONG_ANSWERS: dict[str, tuple[Fault, int, Callable[[Reply], object]]] = {
     "status": (Fault("status", status=502), 502, lambda r: b"<html" in r.body),
+    "says": (Fault("says", status=409, text="no: ចាន់"), 409, lambda r: "ចាន់".encode() in r.body),
     "unauthorized": (Fault("unauthorized"), 401, lambda r: "error" in r.json),
     "forbidden": (Fault("forbidden"), 403, lambda r: "error" in r.json),
     "redirect": (Fault("redirect"), 302, lambda r: "login.htm" in r.headers["Location"]),

@@ -1,9 +1,13 @@
 """The ways to install, beside the checkout that every other test uses."""
 
 import json
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +15,9 @@ from standin import Standin
 from standin.samples import patients
 from tests.server.conftest import module_keys
 from tests.server.test_loop import offered
-from trial import scanner
+from trial import readme, scanner
 from trial.orthanc import PYTHON_PLUGIN, ScratchOrthanc, free_port
+from trial.readme import commands
 from trial.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +45,7 @@ def test_another_script_may_start_the_plugin_and_pass_changes_on(
     openmrs: Standin, tmp_path: Path
 ) -> None:
     script = tmp_path / "other.py"
-    readme = (ROOT / "README.md").read_text()
-    example = readme[readme.index("    import sys; sys.path") : readme.index("## Configure")]
-    lines = [line.removeprefix("    ") for line in example.splitlines()]
+    lines = commands((ROOT / "docs" / "installation.md").read_text(), "Beside another script")
     packages = next((ROOT / ".venv" / "lib").glob("python*/site-packages"))
     script.write_text(
         f"import orthanc, sys; sys.path.insert(0, {str(packages)!r})\n"
@@ -55,6 +58,69 @@ def test_another_script_may_start_the_plugin_and_pass_changes_on(
         answer = scanner.find(orthanc.dicom_port).answers[0]
         scanner.store(orthanc.dicom_port, [scanner.acquire(answer, tmp_path)])
         eventually(lambda: openmrs.records.statuses()[1] == "completed", "step 1 stays open")
+
+
+def test_the_readmes_commands_make_a_worklist(tmp_path: Path) -> None:
+    """As script/test-readme does in a fresh Debian, but for what it installs there; with other
+    ports and folders."""
+    etc, data, pid = tmp_path / "etc", tmp_path / "data", tmp_path / "pid"
+    shutil.copytree("/etc/orthanc", etc)
+    data.mkdir()
+    here = {
+        "/var/lib/orthanc/db-v6": str(data),
+        '"HttpPort" : 8042': f'"HttpPort" : {free_port()}',
+        '"DicomPort" : 4242': f'"DicomPort" : {free_port()}',
+    }
+    http, dicom = (text.rpartition(" ")[2] for text in list(here.values())[1:])
+    replace_in(etc / "orthanc.json", here)
+    places = {
+        "/etc/orthanc/": f"{etc}/",
+        "/opt/orthanc-openmrs": str(ROOT),
+        ":8042": f":{http}",
+        " 4242": f" {dicom}",
+        "-o root -g orthanc ": "",
+    }
+    done = {"apt-get ": "true", "/opt/orthanc-openmrs/script/setup": "true"}
+    start = f"cd {tmp_path}; Orthanc {etc} >log 2>&1 & echo $! >{pid}"
+
+    def run(command: str) -> str:
+        for old, new in places.items():
+            command = command.replace(old, new)
+        ran = subprocess.run(
+            ["sh", "-ec", command], check=True, timeout=30, capture_output=True, text=True
+        )
+        return ran.stdout + ran.stderr
+
+    text = commands((ROOT / "README.md").read_text(), readme.SECTION)
+    questions = text[text.index("systemctl restart orthanc") + 1 :]
+    with readme.openmrs_with_orders() as openmrs:
+        stand_ins = readme.stand_ins(openmrs.origin, "true", start)
+        try:
+            for command in readme.typed(text[: -len(questions)], {**done, **stand_ins}):
+                if command == start:
+                    replace_in(etc / "python.json", {"/opt/orthanc-openmrs": str(ROOT)})
+                run(command)
+            eventually(lambda: _answers(run, questions[0]), "Orthanc doesn't reach OpenMRS")
+            readme.checked("".join(map(run, questions)), openmrs)
+        finally:
+            if pid.exists():
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def _answers(run: Callable[[str], str], question: str) -> bool:
+    try:
+        return '"Reachable": true' in run(question)
+    except subprocess.CalledProcessError:
+        return False
+
+
+def replace_in(path: Path, changes: dict[str, str]) -> None:
+    """Change a configuration as it comes in Debian's package."""
+    text = path.read_text()
+    for old, new in changes.items():
+        assert old in text, f"{path.name} isn't that of Debian's package: no {old}"
+        text = text.replace(old, new)
+    path.write_text(text)
 
 
 def test_example_files_start_an_orthanc(openmrs: Standin, tmp_path: Path) -> None:

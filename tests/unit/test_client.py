@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -139,6 +140,33 @@ def test_a_patient_is_asked_for_by_uuid(server: Server, uuid: str, path: str) ->
         server.play = lambda handler, page=page: answer(handler, page, 404)  # type: ignore[misc]
         assert refused(lambda: client_of(server).get_patient(uuid)).kind == "not-found"
     assert refused(lambda: client_of(server, rest_url="").get_patient(uuid)).kind == "not-found"
+
+
+HOSTILE = "1\r\nX-Injected: 1\r\n\r\nGET /x HTTP/1.1\u2028&performedProcedureStepID=9#?/../\0%0d%0a"
+
+
+def test_no_text_of_a_list_or_a_study_changes_a_request(server: Server) -> None:
+    client = client_of(server)
+    parameters = {"studyInstanceUID": HOSTILE, "performedProcedureStepID": HOSTILE}
+    client.post_update(StatusUpdate(parameters, {"studyInfo": {HOSTILE: HOSTILE}}))
+    client.post_step_status(HOSTILE, HOSTILE)
+    client.get_patient(HOSTILE)
+    update, status, patient = server.asked
+    assert update.query == {key: [text] for key, text in parameters.items()}
+    assert json.loads(update.body) == {"studyInfo": {HOSTILE: HOSTILE}}
+    assert status.query == {"stepId": [HOSTILE], "status": [HOSTILE]}
+    assert patient.path == f"/ws/rest/v1/patient/{quote(HOSTILE, safe='')}"
+    for asked in server.asked:
+        assert "x-injected" not in asked.headers
+
+
+def test_no_secret_is_in_the_repr_of_a_client_or_its_session(server: Server) -> None:
+    client = client_of(server)
+    client.get_list()
+    session = client._session()
+    token = base64.b64encode(f"zoë:{SECRET}".encode()).decode()
+    texts = f"{client!r}{client}{session!r}{session.auth!r}{client._auth}"
+    assert not any(secret in texts for secret in (SECRET, "wörd", token))
 
 
 # --- what is answered ----------------------------------------------------------------------
@@ -489,6 +517,38 @@ def test_a_certificate_of_another_name_is_refused(certificate: Path) -> None:
         url = server.url.replace("localhost", "127.0.0.1")
         found = refused(client_of(server, worklist_url=url, verify=trust).get_list)
         assert found.kind == "tls"
+
+
+def expired(certificate: Path) -> Path:
+    """The same key with a certificate that was good until yesterday."""
+    folder = certificate.parent
+    (folder / "index.txt").touch()
+    (folder / "ca.conf").write_text(
+        "[ca]\ndefault_ca = own\n[own]\n"
+        f"database = {folder}/index.txt\nnew_certs_dir = {folder}\nrand_serial = yes\n"
+        "default_md = sha256\npolicy = any\nx509_extensions = names\n"
+        "[any]\ncommonName = supplied\n[names]\nsubjectAltName = DNS:localhost\n"
+    )
+    request, path = folder / "request.pem", folder / "expired.pem"
+    key, subject = ["-key", str(certificate)], ["-subj", "/CN=localhost"]
+    dates = ["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"]
+    sign = ["-config", str(folder / "ca.conf"), "-selfsign", "-keyfile", str(certificate)]
+    for command in (
+        ["req", "-new", *key, *subject, "-out", str(request)],
+        ["ca", "-batch", "-notext", *sign, *dates, "-in", str(request), "-out", str(path)],
+    ):
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    path.with_suffix(".crt").write_text(path.read_text())
+    path.write_text(path.read_text() + certificate.read_text().partition("-----BEGIN CERT")[0])
+    return path
+
+
+def test_an_expired_certificate_is_refused_though_it_is_trusted(certificate: Path) -> None:
+    old = expired(certificate)
+    with serving(tls_of(old)) as server:
+        found = refused(client_of(server, verify=str(old.with_suffix(".crt"))).get_list)
+        assert (found.kind, "expired" in str(found)) == ("tls", True), found
+        assert server.asked == []
 
 
 def test_http_where_tls_is_spoken_and_the_other_way_round_is_told(

@@ -132,6 +132,10 @@ def test_every_key_has_a_refusal_in_the_table() -> None:
         (changed("OpenMRS.LinkBy", ["AccessionNumber"] * 2), "OpenMRS.LinkBy", "unique"),
         (changed("OpenMRS.CACertificates", "no-such.pem"), "OpenMRS.CACertificates", "no such"),
         (changed("OpenMRS.ClientKey", "/dev/null"), "OpenMRS.ClientKey", "ClientCertificate"),
+        *(
+            (changed("OpenMRS.Database", f"postgresql+psycopg://{url}"), "OpenMRS.Database", "%XX")
+            for url in (f"orthanc:p@{SECRET}@db/x", f"orthanc:/{SECRET}", f"db:{SECRET}/x")
+        ),
         (changed("Worklists.Enable", True), "Worklists.Enable", "false"),
         (changed("ImagingWorklistURL", "http://u:p@emr/"), "ImagingWorklistURL", "credentials"),
     ],
@@ -142,6 +146,7 @@ def test_what_else_stops_the_start_is_one_line_too(
     error = refusal(configuration)
     assert error.key.startswith(key)
     assert words in str(error)
+    assert SECRET not in str(error)
     assert len(str(error).splitlines()) == 1
 
 
@@ -253,7 +258,7 @@ def test_what_is_configured_is_what_is_used(tmp_path: Path) -> None:
     for name in ("ca.pem", "client.pem", "client.key"):
         (tmp_path / name).touch()
     section = {
-        "RestURL": "http://other/ws/rest/v1",
+        "RestURL": "https://other/ws/rest/v1",
         "CACertificates": "ca.pem",
         "ClientCertificate": "client.pem",
         "ClientKey": "client.key",
@@ -265,7 +270,7 @@ def test_what_is_configured_is_what_is_used(tmp_path: Path) -> None:
         "Stations": {"CT1": {"Charset": "ascii", "AETitles": ["CT1", "CTROOM"], "DaysBack": 7}},
     }
     settings = read_settings({**FOUR, "OpenMRS": section, "DefaultEncoding": "Utf8"}, tmp_path)
-    assert settings.rest_url == "http://other/ws/rest/v1"
+    assert settings.rest_url == "https://other/ws/rest/v1"
     assert settings.verify == str(tmp_path / "ca.pem")
     assert settings.client_certificate == (
         str(tmp_path / "client.pem"),
@@ -286,3 +291,33 @@ def test_a_whole_number_with_a_point_is_a_whole_number(text: str) -> None:
     station = read_settings(changed("OpenMRS.Stations.CT1", json.loads(text)), FOLDER).stations
     assert isinstance(station["CT1"].days_back, int)
     assert isinstance(station["CT1"].days_ahead, int)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("ImagingWorklistURL", "http://emr/list", ["ImagingWorklistURL is http"]),
+        ("ImagingUpdateRequestStatus", "http://10.0.0.1/x", ["ImagingUpdateRequestStatus is http"]),
+        ("OpenMRS.RestURL", "http://emr/ws/rest/v1", ["OpenMRS.RestURL is http"]),
+        ("ImagingWorklistURL", "http://127.0.0.1:8080/list", []),
+        ("ImagingWorklistURL", "http://[::1]/list", []),
+        ("ImagingWorklistURL", "http://localhost/list", []),
+        ("ImagingWorklistURL", "http://localhost.evil.example/list", ["is http"]),
+        ("OpenMRS.VerifyCertificates", False, ["VerifyCertificates is false"]),
+        ("OpenMRS.Debug", True, ["Debug is true"]),
+    ],
+)
+def test_what_exposes_patients_is_a_warning(path: str, value: object, words: list[str]) -> None:
+    configuration = changed(path, value) | {"DefaultEncoding": "Utf8"}
+    warnings = read_settings(configuration, FOLDER).warnings
+    assert len(warnings) == len(words)
+    assert all(word in warning for word, warning in zip(words, warnings, strict=True))
+    assert not any(SECRET in warning for warning in warnings)
+
+
+def test_no_secret_is_in_the_repr_of_the_settings() -> None:
+    url = f"postgresql+psycopg://orthanc:{SECRET}@db/openmrs"
+    settings = read_settings(changed("OpenMRS.Database", url), FOLDER)
+    assert SECRET in settings.password
+    assert SECRET in settings.database
+    assert SECRET not in f"{settings}{settings!r}"

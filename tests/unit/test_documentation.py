@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -498,6 +499,53 @@ def test_every_test_that_guards_an_invariant_exists() -> None:
         files = re.findall(r"`([^`]+\.py)`", guard)
         assert files, what
         assert all((ROOT / name).is_file() for name in files), guard
+
+
+def test_every_test_of_the_threat_model_exists() -> None:
+    rows = table(read("docs/security.md"), "who tries | what | what stops it | test")
+    assert len(rows) > 30
+    for *threat, guard in rows:
+        name = re.fullmatch(r"`(tests/[^`:]+\.py)::(\w+)`", guard)
+        assert name, threat
+        assert f"def {name[2]}(" in read(name[1]), guard
+    for name in re.findall(r"`(tests/[^`]+)`", read("docs/security.md")):
+        path, _, function = name.partition("::")
+        assert f"def {function}(" in read(path), name
+
+
+def test_every_dependency_and_its_bounds_are_justified() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
+    bounds = {}
+    for line in needed:
+        found = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+),<(\d+)", line)
+        assert found, f"{line}: has a lower and an upper bound"
+        bounds[found[1]] = (found[2], found[3])
+    told = {
+        name.removesuffix(" (extra)"): (lower, upper)
+        for name, _, lower, upper in table(
+            read("docs/development.md"), "dependency | why | lower bound | upper bound"
+        )
+    }
+    assert told.keys() == bounds.keys()
+    for name, (lower, upper) in bounds.items():
+        assert re.match(rf"{re.escape(lower)}([,:] |$)", told[name][0]), name
+        assert told[name][1].startswith(f"{upper}: "), name
+
+
+def test_every_script_is_in_the_list_of_scripts() -> None:
+    told = {
+        row[0].strip("`")
+        for row in table(read("docs/development.md"), "script | what it does | how long")
+    }
+    there = {f"script/{path.name}" for path in (ROOT / "script").iterdir() if path.is_file()}
+    assert told == there
+
+
+def test_the_commands_of_the_documents_are_there() -> None:
+    for path in DOCUMENTS:
+        for name in re.findall(r"(?<![\w/])script/[a-z-]+", path.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{path.name}: {name}"
 
 
 def test_every_module_of_the_architecture_exists() -> None:

@@ -1,6 +1,8 @@
 """OpenMRS's JSON: a bad element costs itself only, an update is exact, a verdict is a table."""
 
 import json
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,6 +10,9 @@ import pytest
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.model import ImagingRequest, StepStatus
 from orthanc_openmrs.openmrs.documents import (
+    FEW_PARTS,
+    LEAST_PART,
+    MAX_ELEMENT,
     StatusUpdate,
     Verdict,
     judge,
@@ -87,7 +92,12 @@ def test_every_key_of_the_contract_is_read_as_openmrs_wrote_it() -> None:
         (GOOD | {"AccessionNumber": True}, "AccessionNumber"),
         (GOOD | {"ScheduledProcedureStepSequence": "14"}, "ScheduledProcedureStepSequence"),
         (GOOD | {"ScheduledProcedureStepSequence": 14}, "ScheduledProcedureStepSequence"),
-        (GOOD | {"ScheduledProcedureStepSequence": [GOOD_STEP] * 100_000}, "steps"),
+        (GOOD | {"ScheduledProcedureStepSequence": [GOOD_STEP] * 1_000}, "steps"),
+        (GOOD | {"ScheduledProcedureStepSequence": [GOOD_STEP] * 100_000}, "longer"),
+        ('"' + "a" * MAX_ELEMENT + '"', "longer"),
+        ('{"PatientName":"' + '\\"\\n' * MAX_ELEMENT + '"}', "longer"),
+        ('{"PatientName":[' + "[]," * MAX_ELEMENT + "1]}", "longer"),
+        ("{" + '"a":1,' * MAX_ELEMENT + '"b":1}', "longer"),
         ("[" * 100_000 + "]" * 100_000, "deep"),
         ('{"a":' * 100_000 + "1" + "}" * 100_000, "deep"),
         ('{"PatientName":' + "[" * 100_000 + '"\\"]"' + "]" * 100_000 + "}", "deep"),
@@ -170,6 +180,10 @@ def test_an_array_is_a_list(body: bytes, count: int, why: str) -> None:
         (listing(GOOD)[:-1], "cut before the last bracket"),
         (listing(GOOD)[:-40], "cut inside an element"),
         (b"[" + b"[" * 100_000, "cut inside a deep element"),
+        (b'["' + b'\\"' * MAX_ELEMENT, "cut inside a long text"),
+        (b"[" + b"x" * 2 * MAX_ELEMENT, "long and no JSON"),
+        (b"[{}," + b"{x}" + b"," * 2 * MAX_ELEMENT, "no JSON, and long after it"),
+        (b"[" + b"7" * 2 * MAX_ELEMENT + b"]", "a number longer than any element"),
         (b"[{},]", "a comma too many"),
         (b"[{} {}]", "a comma too few"),
         (listing(GOOD) + b"<html>", "a page behind it"),
@@ -183,6 +197,43 @@ def test_what_is_no_array_is_no_list(body: bytes, why: str) -> None:
         read_list(body)
     assert caught.value.kind == "not-a-list"
     assert len(str(caught.value).splitlines()) == 1
+
+
+MIB = 1024 * 1024
+BIG = 4 * MIB
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        b"1",
+        b"{}",
+        b'{"ScheduledProcedureStepSequence":[' + b",".join([b"{}"] * 200) + b"]}",
+        b'{"ScheduledProcedureStepSequence":[' + b",".join([b"1"] * 200) + b"]}",
+        b'{"PatientName":[' + b"[]," * (BIG // 3) + b"1]}",
+        '"😀'.encode() + b"a" * BIG + b'"',
+    ],
+    ids=["numbers", "objects", "steps", "no-steps", "one-of-many-lists", "one-text"],
+)
+def test_a_hostile_list_takes_a_few_times_its_own_memory(element: bytes) -> None:
+    body = b"[" + b",".join([element] * (BIG // (len(element) + 1) or 1)) + b"]"
+    tracemalloc.start()
+    try:
+        with suppress(OpenMRSError):
+            read_list(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # As values, without a limit, it would take fifty times its own memory and more.
+    assert peak < 12 * BIG, f"{peak // MIB} MiB"
+
+
+def test_a_list_of_whole_requests_is_never_too_many() -> None:
+    element = GOOD | {"ScheduledProcedureStepSequence": [GOOD_STEP] * 2}
+    body = listing(*[element] * (FEW_PARTS // 2))
+    assert len(read_list(body).requests) == FEW_PARTS // 2
+    names = sum(len(json.dumps(key)) for key in {*GOOD_STEP})
+    assert names > LEAST_PART, "a step's keys alone are longer"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -80,6 +81,18 @@ def test_a_query_fails_where_an_empty_answer_would_read_as_no_patients(
     assert orthanc.lines == [("error", f"OpenMRS: the query of CT1 fails: {problem}")]
 
 
+def test_what_nobody_expected_fails_a_query_without_its_words(orthanc: OrthancModule) -> None:
+    find = Find(b"")
+    with pytest.raises(WorklistUnavailable) as caught:
+        guards.worklist_callback(raising(KeyError(SECRET)))(find, find, "CT1", "ORTHANC")
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    ((level, line),) = orthanc.lines
+    assert level == "error"
+    assert "CT1" in line
+    assert "KeyError" in line
+    assert SECRET not in line
+
+
 # --- changes -------------------------------------------------------------------------------
 
 
@@ -89,7 +102,7 @@ def test_a_query_fails_where_an_empty_answer_would_read_as_no_patients(
         (None, []),
         (StoreError("the database fails: disk full"), ["disk full"]),
         (PluginError("odd"), ["odd"]),
-        (RuntimeError("odder"), ["odder"]),
+        (RuntimeError("odder"), ["RuntimeError"]),
         (KeyError(7), ["KeyError"]),
         (RecursionError(), ["RecursionError"]),
     ],
@@ -305,6 +318,31 @@ def test_each_record_is_one_line_of_orthancs_log(
 ) -> None:
     logging.getLogger(f"{logs.LOGGER}.part").log(level, "two\nlines of %s", "text")
     assert orthanc.lines == ([(name, "OpenMRS: two lines of text")] if name else [])
+
+
+SECRET = "Zanahoria Marker"
+
+
+def test_an_unexpected_error_is_told_by_type_and_place_without_its_words(
+    orthanc: OrthancModule,
+) -> None:
+    try:
+        try:
+            raising(ValueError(SECRET))()
+        except ValueError as inner:
+            raise RuntimeError(f"about {SECRET}") from inner
+    except RuntimeError:
+        logging.getLogger(f"{logs.LOGGER}.part").exception("study %s", "abc")
+    ((level, line),) = orthanc.lines
+    assert level == "error"
+    assert line.startswith("OpenMRS: study abc: Traceback of RuntimeError: test_guards.py:")
+    assert SECRET not in line
+
+
+def test_what_a_terminal_would_obey_stays_out_of_the_log(orthanc: OrthancModule) -> None:
+    logging.getLogger(logs.LOGGER).error("the query of %s fails", "\x1b[2J\x9b\u202e\r\nCT1 ចាន់")
+    ((_, line),) = orthanc.lines
+    assert line == "OpenMRS: the query of \ufffd[2J\ufffd\ufffd CT1 ចាន់ fails"
 
 
 def test_the_log_is_installed_once_and_reaches_nobody_else(

@@ -100,6 +100,7 @@ POLICY: list[tuple[str, StudySummary, Outcome, tuple[str, ...], str, str]] = [
     ("an item without an id", study(named("")), UNLINKED, (), "", ""),
     ("an unknown id", study(named("99")), HELD, (), "", "99"),
     ("an id of another request than it says", study(named("21", of="3")), HELD, (), "", "21"),
+    ("a text where an id belongs", study(named("Smith")), HELD, (), "", "(no id)"),
     ("a known and an unknown id", study(named("21", "99")), HELD, (), RAS, "99"),
     (
         "an unknown id in a study whose UID is known",
@@ -430,3 +431,17 @@ def test_a_person_is_shown_so_many_steps_at_most() -> None:
     many = request("9", *(step(str(900 + at)) for at in range(50)), accession_number="many")
     found = suggest(study(CT, accession_number="many"), Orders.of([many]))
     assert len(found) == MOST_SUGGESTIONS
+
+
+def test_a_reason_stays_short_and_free_of_a_scanners_texts() -> None:
+    requests = [request(str(number), step(str(number))) for number in range(1000)]
+    ids = [str(number) for number in range(1000)]
+    for images in (
+        study(named(*ids)),
+        study(named("Anna Svensson" * 100)),
+        study(*(series("X" * 1000 + str(at), performed_procedure_step_id="1") for at in range(99))),
+        study(named("1", modality="Y" * 1000)),
+    ):
+        reason = link(images, Orders.of(requests), Policy(EVIDENCE)).reason
+        assert len(reason) < 400
+        assert "Svensson" not in reason
