@@ -44,8 +44,9 @@ class OpenMRS:
 
     def stop(self) -> None:
         """End it: connections are refused from now on."""
+        self._session.close()
         self._process.terminate()
-        self._process.wait()
+        self._process.communicate()  # closes its pipes too
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -91,6 +92,21 @@ class OpenMRS:
         """The requests for a path, oldest first; `time` is time.monotonic at the arrival."""
         log = self._session.get(self.url + "/standin/log", timeout=60).json()
         return [entry for entry in log if entry["path"] == path]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What OpenMRS knows of each request: its steps, their statuses, its study."""
+        found: list[dict[str, Any]] = self._session.get(
+            self.url + "/standin/requests", timeout=60
+        ).json()
+        return found
+
+    def go_down(self) -> None:
+        """Every connection ends, no new one is taken. What it knows is kept."""
+        self._command("go-down")
+
+    def come_back(self) -> None:
+        """On the same port."""
+        self._command("come-back")
 
     def fault(self, kind: str, method: str, path: str, **details: float) -> None:
         """Fail in some way from now on, whenever a path that contains `path` is asked for."""
@@ -142,6 +158,10 @@ def main() -> None:
                     turn += 1
                 case ["keep-changing"]:
                     changing = True
+                case ["go-down"]:
+                    standin.stop()
+                case ["come-back"]:
+                    standin.start()
                 case ["keep-still"]:
                     changing = False
                     if turn % 2:

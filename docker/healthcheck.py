@@ -1,19 +1,23 @@
-"""Exits with 0 where Orthanc and the plugin answer the first of ORTHANC_USERS.
+"""Exits with 0 where Orthanc and the plugin answer the first of the users.
 
 Whatever OpenMRS does: a restart of Orthanc wouldn't mend it.
 """
 
 import base64
 import http.client
-import json
-import os
 import sys
+
+from entrypoint import Unusable, users
 
 PATH = "/openmrs/status"
 
 
 def main() -> int:
-    user, password = next(iter(json.loads(os.environ["ORTHANC_USERS"]).items()))
+    try:
+        user, password = next(iter(users().items()))
+    except Unusable as problem:
+        print(problem)
+        return 1
     pair = f"{user}:{password}"
     headers = {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
     connection = http.client.HTTPConnection("127.0.0.1", 8042, timeout=8)

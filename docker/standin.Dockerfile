@@ -8,7 +8,7 @@ LABEL org.opencontainers.image.title="openmrs-standin" \
       org.opencontainers.image.licenses="AGPL-3.0-or-later"
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 tzdata \
-    && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 WORKDIR /opt
 COPY standin/ standin/
 USER nobody

@@ -278,8 +278,7 @@ def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Pl
     on_request = guards.rest_callback(plugin.router.respond, decoded=guards.decodes_arguments(host))
     # The Python plugin 5.0 gives callbacks back after the interpreter's end, and crashes where
     # nobody else holds them.
-    _kept.extend((on_worklist, on_request))
-    host.RegisterWorklistCallback(on_worklist)
+    _kept.extend((guards.register_worklist(host, on_worklist), on_request))
     host.RegisterRestCallback("/openmrs(/.*)?", on_request)
     if settings.explorer_buttons:
         host.ExtendOrthancExplorer(read_explorer_script())

@@ -20,6 +20,14 @@ class WorklistAnswers(Protocol):
     def WorklistAddAnswer(self, query: WorklistQuery, dicom: bytes, /) -> None: ...
 
 
+class DicomConnection(Protocol):
+    """The association of a C-FIND, as the Python plugin 7.0 and later tells of it."""
+
+    def GetConnectionRemoteAet(self) -> str: ...
+    def GetConnectionRemoteIp(self) -> str: ...
+    def GetConnectionCalledAet(self) -> str: ...
+
+
 class RestOutput(Protocol):
     """The answer to one HTTP request."""
 
@@ -30,6 +38,7 @@ class RestOutput(Protocol):
 
 
 WorklistCallback = Callable[[WorklistAnswers, WorklistQuery, str, str], None]
+WorklistCallback2 = Callable[[WorklistAnswers, WorklistQuery, DicomConnection], None]
 ChangeCallback = Callable[[int, int, str], None]
 RestCallback = Callable[..., None]
 

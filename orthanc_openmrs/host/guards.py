@@ -7,19 +7,20 @@ change callback never raises; a REST callback turns every error into a status.
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_plus
 
 from orthanc_openmrs.errors import PluginError, WorklistUnavailable
 from orthanc_openmrs.host.api import (
     ChangeCallback,
+    DicomConnection,
     Orthanc,
     RestCallback,
     RestOutput,
     WorklistAnswers,
-    WorklistCallback,
     WorklistQuery,
 )
 from orthanc_openmrs.mapping.studies import is_orthanc_id, may_be_uid
@@ -30,18 +31,36 @@ from orthanc_openmrs.worklist.service import Answers
 _log = logging.getLogger(__name__)
 
 
+class OnWorklist(Protocol):
+    """The callback of C-FINDs. `remote_ip` is "" where Orthanc doesn't tell it."""
+
+    def __call__(
+        self,
+        answers: WorklistAnswers,
+        query: WorklistQuery,
+        issuer_aet: str,
+        called_aet: str,
+        remote_ip: str = "",
+    ) -> None: ...
+
+
 def worklist_callback(
     answers_to: Callable[[bytes, str], Answers],
     note: Callable[[float, int], None] = lambda seconds, answers: None,
-) -> WorklistCallback:
+) -> OnWorklist:
     """C-FIND: from the identifier and the calling AE title to encoded answers.
 
     `note` is told how many seconds a query took and its answers, FAILED where it failed.
     """
 
     def on_worklist(
-        answers: WorklistAnswers, query: WorklistQuery, issuer_aet: str, called_aet: str
+        answers: WorklistAnswers,
+        query: WorklistQuery,
+        issuer_aet: str,
+        called_aet: str,
+        remote_ip: str = "",
     ) -> None:
+        caller = f"{issuer_aet} at {remote_ip}" if remote_ip else issuer_aet
         started = time.perf_counter()
         answered = FAILED
         try:
@@ -50,7 +69,7 @@ def worklist_callback(
                 answers.WorklistAddAnswer(query, dataset)
             answered = len(found.datasets)
         except (WorklistUnavailable, ValueError) as problem:
-            _log.error("the query of %s fails: %s", issuer_aet, problem)
+            _log.error("the query of %s fails: %s", caller, problem)
             raise
         except Exception:
             _log.exception("the query of %s fails", issuer_aet)
@@ -62,12 +81,37 @@ def worklist_callback(
             _log.warning(
                 "%s asks for a range of dates and one of times; Orthanc takes the times as those "
                 "of each day, so %d steps of the interval are missing",
-                issuer_aet,
+                caller,
                 found.beyond,
             )
-        _log.info("%d steps for %s", len(found.datasets), issuer_aet)
+        _log.info("%d steps for %s", len(found.datasets), caller)
 
     return on_worklist
+
+
+def register_worklist(host: Orthanc, on_worklist: OnWorklist) -> object:
+    """Register it in the newest form that this Orthanc has; what was registered.
+
+    The Python plugin 7.0 has RegisterWorklistCallback2, which tells the caller's address.
+    """
+    register = getattr(host, "RegisterWorklistCallback2", None)
+    if register is None:
+        host.RegisterWorklistCallback(on_worklist)
+        return on_worklist
+
+    def on_worklist_2(
+        answers: WorklistAnswers, query: WorklistQuery, connection: DicomConnection
+    ) -> None:
+        on_worklist(
+            answers,
+            query,
+            connection.GetConnectionRemoteAet(),
+            connection.GetConnectionCalledAet(),
+            connection.GetConnectionRemoteIp(),
+        )
+
+    register(on_worklist_2)
+    return on_worklist_2
 
 
 def change_callback(on_change: Callable[[int, int, str], None]) -> ChangeCallback:
@@ -99,14 +143,35 @@ def rest_callback(respond: Callable[[Request], Response], *, decoded: bool = Fal
             headers=dict(details.get("headers", {})),
             body=details.get("body") or b"",
         )
-        try:
-            response = respond(request)
-        except Exception:
-            _log.exception("%s %s failed", request.method, request.path)
-            response = error(500, "the plugin failed; see Orthanc's log", request)
-        _send(output, response)
+        _send(output, _with_room(respond, request))
 
     return on_request
+
+
+def _with_room(respond: Callable[[Request], Response], request: Request) -> Response:
+    """The response, made in a thread of its own, and whatever happens.
+
+    Orthanc's HTTP threads have a stack of 100 KiB. SQLAlchemy's compiler needs most of it, and
+    Python 3.14 refuses to go on. There are never more of these threads than of Orthanc's.
+    """
+    responses: list[Response] = []
+
+    def answer() -> None:
+        try:
+            responses.append(respond(request))
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.path)
+
+    try:
+        thread = threading.Thread(target=answer, name="openmrs-rest", daemon=True)
+        thread.start()
+        thread.join()
+    except RuntimeError as problem:  # no thread can be started
+        _log.error("%s %s failed: %s", request.method, request.path, problem)
+    return responses[0] if responses else error(500, FAILED_PLUGIN, request)
+
+
+FAILED_PLUGIN = "the plugin failed; see Orthanc's log"
 
 
 def _arguments(given: Mapping[str, str], decoded: bool) -> dict[str, str]:

@@ -31,10 +31,22 @@ LONGEST_PAUSE = 60
 """Seconds between two tries while OpenMRS is away, where RefreshInterval isn't longer."""
 
 
+COLLECTION_PERIOD = 600.0
+"""Seconds after which everything is looked through for cycles again."""
+
+
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def _no_collection(*, after_all: bool) -> Iterator[None]:
     """Thousands of items that last are made here. Looking through them for cycles, of which
-    they have none, would hold up a scanner's query by a tenth of a second each time."""
+    they have none, would hold up a scanner's query by a tenth of a second each time.
+
+    Cycles that are garbage already, of others, have to go before: frozen, they would stay. That
+    is quick, for all that lasts is frozen since the last list. What others just use is frozen
+    too, and garbage later: `after_all` looks through everything first.
+    """
+    if after_all:
+        gc.unfreeze()
+    gc.collect()
     gc.disable()
     try:
         yield
@@ -107,6 +119,7 @@ class Refresher:
         self._interval = interval
         self._clock = clock
         self._digest = b""
+        self._collected = -COLLECTION_PERIOD
         self._not_kept = ""
         self._status = SourceStatus()
         self._failed_reads = 0
@@ -248,7 +261,10 @@ class Refresher:
         if before is not None and digest == self._digest:
             self._worklist.replace(before.at(read_at=read_at, day=day, names=names))
             return False
-        with _no_collection():
+        after_all = not 0 <= read_at - self._collected < COLLECTION_PERIOD
+        if after_all:
+            self._collected = read_at
+        with _no_collection(after_all=after_all):
             found = read_list(body)
             snapshot = Snapshot.build(found, read_at=read_at, day=day, names=names, previous=before)
         self._worklist.replace(snapshot)

@@ -206,6 +206,7 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
     assign = f"/openmrs/patients/{EXAMPLE_PATIENT}/studies/1.2.3"
     surrogate = b'{"ScheduledProcedureStepID": "\\ud800"}'
     deep = b"[" * 60000
+    decodes = orthanc.python_plugin >= 7
     cross = {"Sec-Fetch-Site": "cross-site"}
     for method, path, body, headers, status in (
         ("GET", "//openmrs//status", b"", {}, 200),
@@ -240,7 +241,8 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
         ("GET", "/openmrs/notifications/-1", b"", {}, 404),
         ("GET", "/openmrs/notifications/1e9", b"", {}, 404),
         ("GET", "/openmrs/notifications/99999999999999999999", b"", {}, 404),
-        ("GET", "/openmrs/notifications?state=%FF", b"", {}, 400),
+        # From the plugin 7 on Orthanc decodes the arguments itself, and fails by itself.
+        ("GET", "/openmrs/notifications?state=%FF", b"", {}, 500 if decodes else 400),
         ("GET", "/openmrs/notifications?limit=%31", b"", {}, 200),
         ("GET", "/openmrs/notifications?limit=1&limit=0", b"", {}, 400),
         ("GET", "/openmrs/worklist?limit=1001", b"", {}, 400),

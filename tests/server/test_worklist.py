@@ -206,3 +206,18 @@ def test_list_is_read_on_demand_and_refused_in_words_while_openmrs_is_away(
 def _was_read(url: str) -> bool:
     status = requests.get(f"{url}/openmrs/status", timeout=10).json()
     return bool(status["OpenMRS"]["LastSuccess"])
+
+
+def test_log_names_the_caller_of_a_query_with_its_address_where_orthanc_tells_it(
+    openmrs: Standin, start_orthanc: Start
+) -> None:
+    openmrs.records.add_request(openmrs.records.add_patient("A", "B"), steps=[StepFields()])
+    orthanc = start_orthanc()
+    offered(orthanc, 1)
+    orthanc.session.put(f"{orthanc.url}/tools/log-level", "verbose").raise_for_status()
+    assert scanner.find(orthanc.dicom_port, ae_title="CT1").status == "Success"
+    caller = "CT1 at 127.0.0.1" if orthanc.python_plugin >= 7 else "CT1"
+    eventually(
+        lambda: f"OpenMRS: 1 steps for {caller}\n" in orthanc.log,
+        f"the log doesn't name {caller}",
+    )

@@ -359,6 +359,14 @@ class OrthancModule:
         self.done.append(f"rest {pattern}")
 
 
+class OrthancModule7(OrthancModule):
+    """The same of the Python plugin 7.0, which tells who asks for a worklist."""
+
+    def RegisterWorklistCallback2(self, callback: Any, /) -> None:
+        self.on_worklist = callback
+        self.done.append("worklist 2")
+
+
 class Archive(OrthancModule):
     """An Orthanc that lists its studies and finds them, without regard to case."""
 
@@ -429,6 +437,22 @@ class Find:
     def WorklistAddAnswer(self, query: object, dicom: bytes, /) -> None:
         assert query is self
         self.answered.append(dicom)
+
+
+class Connection:
+    """The association of a C-FIND, as the Python plugin 7.0 tells of it."""
+
+    def __init__(self, remote_aet: str, remote_ip: str) -> None:
+        self.remote = (remote_aet, remote_ip)
+
+    def GetConnectionRemoteAet(self) -> str:
+        return self.remote[0]
+
+    def GetConnectionRemoteIp(self) -> str:
+        return self.remote[1]
+
+    def GetConnectionCalledAet(self) -> str:
+        return "ORTHANC"
 
 
 class Output:

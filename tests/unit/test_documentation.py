@@ -38,7 +38,6 @@ DOCUMENTS = sorted(
     [
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
-        ROOT / "docker" / "README.md",
         *(ROOT / "docs").glob("*.md"),
     ]
 )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +23,15 @@ from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, 
 from orthanc_openmrs.rest.router import Route, Router
 from orthanc_openmrs.rest.schemas import KEYWORDS
 from orthanc_openmrs.worklist.service import Answers
-from tests.unit.doubles import Find, OrthancException, OrthancModule, Output, Output4
+from tests.unit.doubles import (
+    Connection,
+    Find,
+    OrthancException,
+    OrthancModule,
+    OrthancModule7,
+    Output,
+    Output4,
+)
 
 
 @pytest.fixture
@@ -91,6 +100,43 @@ def test_what_nobody_expected_fails_a_query_without_its_words(orthanc: OrthancMo
     assert "CT1" in line
     assert "KeyError" in line
     assert SECRET not in line
+
+
+def test_the_caller_is_logged_with_its_address_where_orthanc_tells_it(
+    orthanc: OrthancModule,
+) -> None:
+    find = Find(b"")
+    on_worklist = guards.worklist_callback(
+        lambda identifier, ae_title: Answers([ae_title.encode()], 3)
+    )
+    old, new = OrthancModule(), OrthancModule7()
+    calls: list[tuple[OrthancModule, tuple[Any, ...]]] = [
+        (old, ("CT1", "ORTHANC")),
+        (new, (Connection("CT1", "192.0.2.7"),)),
+        (new, (Connection("CT1", ""),)),
+    ]
+    for module, arguments in calls:
+        assert guards.register_worklist(module, on_worklist) == module.on_worklist
+        module.on_worklist(find, find, *arguments)
+    assert find.answered == [b"CT1"] * 3
+    assert (old.done, new.done) == (["worklist"], ["worklist 2"] * 2)
+    callers = ("CT1", "CT1 at 192.0.2.7", "CT1")
+    assert [line for level, line in orthanc.lines if level == "info"] == [
+        f"OpenMRS: 1 steps for {caller}" for caller in callers
+    ]
+    warned = [line for level, line in orthanc.lines if level == "warning"]
+    assert all(
+        line.startswith(f"OpenMRS: {caller} asks for a range")
+        for line, caller in zip(warned, callers, strict=True)
+    )
+    failing = guards.worklist_callback(raising(WorklistUnavailable("too old")))
+    guards.register_worklist(new, failing)
+    with pytest.raises(WorklistUnavailable):
+        new.on_worklist(find, find, Connection("CT1", "192.0.2.7"))
+    assert orthanc.lines[-1] == (
+        "error",
+        "OpenMRS: the query of CT1 at 192.0.2.7 fails: too old",
+    )
 
 
 # --- changes -------------------------------------------------------------------------------
@@ -233,6 +279,35 @@ def test_queries_are_noted_with_their_answers_or_as_failed() -> None:
     with pytest.raises(ValueError, match="no dataset"):
         failing(find, find, "CT1", "O")
     assert noted == [2, FAILED]
+
+
+def test_a_response_isnt_made_on_the_small_stack_of_orthancs_thread() -> None:
+    makers: list[threading.Thread] = []
+
+    def respond(request: Request) -> Response:
+        makers.append(threading.current_thread())
+        return Response(200)
+
+    output = Output()
+    guards.rest_callback(respond)(output, "/x", method="GET", get={}, headers={})
+    (maker,) = makers
+    assert maker is not threading.current_thread()
+    assert (output.status, maker.is_alive(), maker.daemon) == (200, False, True)
+
+
+def test_a_request_is_answered_though_no_thread_can_be_started(
+    orthanc: OrthancModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    output = Output()
+    guards.rest_callback(lambda request: Response(200))(
+        output, "/x", method="GET", get={}, headers={}
+    )
+    assert output.status == 500
+    assert orthanc.lines == [("error", "OpenMRS: GET /x failed: can't start new thread")]
 
 
 def test_an_error_has_the_words_it_was_given(orthanc: OrthancModule) -> None:

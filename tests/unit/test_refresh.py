@@ -1,9 +1,11 @@
 """The list in the background: when it is read, and what is served when it can't be."""
 
+import gc
 import json
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,7 +15,7 @@ import pytest
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.worklist.items import PersonNames
-from orthanc_openmrs.worklist.refresh import LONGEST_PAUSE, Refresher
+from orthanc_openmrs.worklist.refresh import COLLECTION_PERIOD, LONGEST_PAUSE, Refresher
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import ALICE, FrozenClock, within
@@ -220,6 +222,36 @@ def test_who_asks_waits_no_longer_than_agreed(stopped: bool) -> None:
         with pytest.raises(OpenMRSError) as caught:
             reading.refresher.read_now(PATIENCE if stopped else 0.01)
         assert caught.value.kind == "timeout"
+
+
+class Ring:
+    """Garbage that only the collector can find."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_a_new_list_keeps_no_garbage_of_others_for_ever() -> None:
+    reading = Reading(*map(listed, "12345"))
+    with reading.running():
+        reading.read()
+        garbage = weakref.ref(Ring())
+        ring = Ring()
+        in_use = weakref.ref(ring)
+        reading.read()
+        assert gc.get_freeze_count() > 0
+        gc.collect()
+        assert (garbage(), in_use()) == (None, ring)
+
+        # It was frozen with the list, and is looked at again after a while.
+        del ring
+        reading.clock.now += COLLECTION_PERIOD - 1
+        reading.read()
+        assert in_use() is not None
+        reading.clock.now += 1
+        reading.read()
+        assert reading.served == ["5"]
+        assert in_use() is None
 
 
 def test_an_unchanged_list_keeps_its_items_and_is_as_fresh_as_read() -> None:
