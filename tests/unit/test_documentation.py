@@ -514,7 +514,8 @@ def test_every_test_of_the_threat_model_exists() -> None:
 
 def test_every_dependency_and_its_bounds_are_justified() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    needed = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras["postgresql"], *extras["doctor"]]
     bounds = {}
     for line in needed:
         found = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+),<(\d+)", line)
