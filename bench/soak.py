@@ -454,8 +454,7 @@ def table(findings: Findings) -> str:
         f"{p95(findings.milliseconds):.1f}, {max(findings.milliseconds, default=0):.1f} ms |",
         f"| studies, each completed its step | {findings.studies:,} |",
         f"| restarts of OpenMRS | {findings.restarts}, {findings.seconds_down:.0f} s down |",
-        f"| errors in the log: that OpenMRS is away; others | {findings.errors_while_down}; "
-        f"see problems |",
+        f"| errors in the log that say that OpenMRS is away | {findings.errors_while_down} |",
         f"| all told, after the last image | {findings.seconds_until_told:.0f} s |",
         f"| problems | {len(findings.problems)} |",
         "",
