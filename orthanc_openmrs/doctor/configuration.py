@@ -98,7 +98,7 @@ def _read(file: Path, environment: Mapping[str, str], unset: set[str]) -> dict[s
     text = _TOKEN.sub(_without_comment, _VARIABLE.sub(value, text))
     start = len(text) - len(text.lstrip())
     try:
-        # Not strict: jsoncpp takes line breaks in a text.
+        # Not strict: jsoncpp takes line breaks in a text, up to Orthanc 1.12 at least.
         found, _ = json.JSONDecoder(strict=False, parse_constant=_refuse).raw_decode(text, start)
     except json.JSONDecodeError as problem:
         raise Unreadable(
