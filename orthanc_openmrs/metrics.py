@@ -6,7 +6,6 @@ SQL.
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.model import NotificationState
+from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import Worklist
 
@@ -80,38 +80,22 @@ class Known:
     problem: str = ""
 
 
-class BacklogWatch:
+class BacklogWatch(Worker):
     """Counts the notifications in a thread of its own, so that nobody waits for the database.
 
     What is known is replaced as a whole, so that who asks never waits for a count that goes on.
     """
 
     def __init__(self, count: Callable[[], Backlog]) -> None:
+        super().__init__("count")
         self._count = count
         self._known = Known()
         self._counting_since: float | None = None
-        self._wanted = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="openmrs-count", daemon=True)
-
-    def start(self) -> None:
-        """Start counting; the first count is at once."""
-        self._thread.start()
-
-    def tell_to_stop(self) -> None:
-        """Let the thread end."""
-        self._stopping.set()
-        self._wanted.set()
-
-    def join(self, deadline: float) -> None:
-        """Wait for the end of the thread until a moment of `time.monotonic`."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def want(self) -> None:
         """The notifications have changed, or somebody looks at them: count soon."""
-        if not self._wanted.is_set():
-            self._wanted.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def asked(self) -> Known:
         """The last backlog that is known, for somebody who looks: the next look sees a newer
@@ -129,7 +113,7 @@ class BacklogWatch:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._wanted.clear()
+            self._wake.clear()
             self._counting_since = time.monotonic()
             try:
                 known = Known(self._count())
@@ -141,7 +125,7 @@ class BacklogWatch:
             self._known = known
             self._counting_since = None
             self._stopping.wait(LEAST_PAUSE)
-            self._wanted.wait(INTERVAL - LEAST_PAUSE)
+            self._wake.wait(INTERVAL - LEAST_PAUSE)
 
 
 class Tally:
@@ -181,7 +165,7 @@ class Tally:
         }
 
 
-class Metrics:
+class Metrics(Worker):
     """Pushes every figure to Orthanc, in a thread of its own.
 
     `push` is given the whole name and the value.
@@ -199,6 +183,7 @@ class Metrics:
         clock: Callable[[], float],
         interval: float = INTERVAL,
     ) -> None:
+        super().__init__("metrics")
         self._interval = interval
         self._push = push
         self._worklist = worklist
@@ -207,21 +192,6 @@ class Metrics:
         self._backlog = backlog
         self._tally = tally
         self._clock = clock
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="openmrs-metrics", daemon=True)
-
-    def start(self) -> None:
-        """Start pushing. Orthanc takes no metric before it has started."""
-        self._thread.start()
-
-    def tell_to_stop(self) -> None:
-        """Let the thread end."""
-        self._stopping.set()
-
-    def join(self, deadline: float) -> None:
-        """Wait for the end of the thread until a moment of `time.monotonic`."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def figures(self) -> dict[str, float]:
         """Each metric that has a value now, by its name without prefix."""

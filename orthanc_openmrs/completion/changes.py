@@ -7,14 +7,13 @@ record: after a kill -9 the next start goes on where the last read ended (Orthan
 """
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from orthanc_openmrs.completion.study import Get
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.store.database import ArrivingStudy, StudyChange
+from orthanc_openmrs.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class ChangeStore(Protocol):
     def arrived(self, study: str, *, exists: bool) -> None: ...
 
 
-class ChangeReader:
+class ChangeReader(Worker):
     """Takes up Orthanc's changes in a thread of its own."""
 
     def __init__(
@@ -50,34 +49,18 @@ class ChangeReader:
         on_news: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
+        super().__init__("changes")
         self._get = get
         self._store = store
         self._stable_age = stable_age
         self._on_news = on_news
         self._clock = clock
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
         self._told = ""
         self._first: int | None = None
-        self._thread = threading.Thread(target=self._run, name="openmrs-changes", daemon=True)
-
-    def start(self) -> None:
-        """Begin to read, from the last change that was taken up."""
-        self._thread.start()
 
     def wake(self) -> None:
         """Something changed."""
         self._wake.set()
-
-    def tell_to_stop(self) -> None:
-        """Let the thread end; `join` waits for it."""
-        self._stopping.set()
-        self._wake.set()
-
-    def join(self, deadline: float) -> None:
-        """Wait for the end of the thread until a moment of `time.monotonic`."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -7,9 +7,10 @@ is forgotten. Must not know: what is done then.
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Protocol
+
+from orthanc_openmrs.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -28,21 +29,15 @@ class Mapping(Protocol):
     def forget_gone(self, stopping: Callable[[], bool]) -> None: ...
 
 
-class Keeper:
-    """Looks at studies of which something became."""
+class Keeper(Worker):
+    """Looks at studies of which something became, first at all of which anything was said."""
 
     def __init__(self, mapping: Mapping) -> None:
+        super().__init__("mapping")
         self._mapping = mapping
         self._waiting: set[str] = set()
         self._all = True  # what went while Orthanc was down
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="openmrs-mapping", daemon=True)
-
-    def start(self) -> None:
-        """Begin, with all of which anything was said."""
-        self._thread.start()
 
     def look_at(self, study: str) -> None:
         """Something became of a study; it is looked at soon."""
@@ -52,16 +47,6 @@ class Keeper:
             else:
                 self._all = True
         self._wake.set()
-
-    def tell_to_stop(self) -> None:
-        """Let the thread end; `join` waits for it."""
-        self._stopping.set()
-        self._wake.set()
-
-    def join(self, deadline: float) -> None:
-        """Wait for the end of the thread until a moment of `time.monotonic`."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         pause = FIRST_PAUSE

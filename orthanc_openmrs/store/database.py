@@ -537,29 +537,25 @@ class Database:
     def report(self, row: NewNotification, user: str) -> Notification:
         """A person says which step a study completes; what was held or refused gives way."""
         now = self._clock()
-        same = sa.and_(
-            notifications.c.study_instance_uid == row.study_instance_uid,
-            notifications.c.scheduled_procedure_step_id == row.scheduled_procedure_step_id,
-            notifications.c.kind == row.kind.value,
-        )
+        same = _same(row, row.kind)
         with self._writing() as connection:
             _supersede_held(connection, row.study)
             if not _add(connection, row, now):
                 connection.execute(
-                    sa.update(notifications)
-                    .where(same)
-                    .values(
-                        study=row.study,
-                        requested_procedure_id=row.requested_procedure_id,
-                        state=row.state.value,
-                        evidence=row.evidence,
-                        reason=row.reason,
-                        update=row.update,
-                        next_attempt=now,
-                        patient_id=row.patient_id,
-                    )
+                    statements.UPDATE_THE_SAME,
+                    {
+                        **same,
+                        "study": row.study,
+                        "requested_procedure_id": row.requested_procedure_id,
+                        "state": row.state.value,
+                        "evidence": row.evidence,
+                        "reason": row.reason,
+                        "update": row.update,
+                        "next_attempt": now,
+                        "patient_id": row.patient_id,
+                    },
                 )
-            found = _notification(connection.execute(sa.select(notifications).where(same)).one())
+            found = _notification(connection.execute(statements.THE_SAME, same).one())
             self._record(connection, user, "report", found)
         return found
 
@@ -756,7 +752,7 @@ def _supersede_held(connection: sa.Connection, study: str) -> None:
 
 def _add(connection: sa.Connection, row: NewNotification, now: float) -> int:
     same = _same(row, row.kind)
-    exists = connection.scalar(statements.THE_SAME, same)
+    exists = connection.scalar(statements.ID_OF_THE_SAME, same)
     if exists is not None:
         return _hold_again(connection, exists, row) if row.state is NotificationState.HELD else 0
     if row.kind is Kind.COMPLETED:

@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from orthanc_openmrs.model import Kind, NotificationState
 from orthanc_openmrs.store.tables import change_cursor, notifications, studies
 
-PENDING = NotificationState.PENDING.value
+_PENDING = NotificationState.PENDING.value
 
 # --- studies -------------------------------------------------------------------------------
 
 _of_the_study = studies.c.study == sa.bindparam("the_study")
 
-STABLE = studies.c.decided < studies.c.noted
+_STABLE = studies.c.decided < studies.c.noted
 _FIRST_IMAGES = sa.and_(studies.c.arriving, ~studies.c.looked_at)
-DUE = sa.or_(STABLE, _FIRST_IMAGES)
+_DUE = sa.or_(_STABLE, _FIRST_IMAGES)
 """Which studies are to be linked."""
 
 INSERT_STUDY = sa.insert(studies)
@@ -54,15 +54,15 @@ DUE_STUDIES = (
         studies.c.study,
         studies.c.noted,
         studies.c.attempts,
-        (~STABLE).label("arriving"),
+        (~_STABLE).label("arriving"),
         studies.c.noted_at,
     )
-    .where(DUE, studies.c.next_attempt <= sa.bindparam("now"))
+    .where(_DUE, studies.c.next_attempt <= sa.bindparam("now"))
     .order_by(studies.c.next_attempt)
     .limit(sa.bindparam("most", type_=sa.Integer))
 )
-IS_DUE = sa.select(studies.c.study).where(_of_the_study, DUE)
-NEXT_DUE_STUDY = sa.select(sa.func.min(studies.c.next_attempt)).where(DUE)
+IS_DUE = sa.select(studies.c.study).where(_of_the_study, _DUE)
+NEXT_DUE_STUDY = sa.select(sa.func.min(studies.c.next_attempt)).where(_DUE)
 
 UPDATE_CURSOR = sa.update(change_cursor)
 
@@ -76,16 +76,17 @@ _the_same = sa.and_(
 _older = notifications.alias()
 _waits_for_an_older = sa.exists().where(
     _older.c.requested_procedure_id == notifications.c.requested_procedure_id,
-    _older.c.state == PENDING,
+    _older.c.state == _PENDING,
     _older.c.id < notifications.c.id,
 )
 
 INSERT_NOTIFICATION = sa.insert(notifications)
-THE_SAME = sa.select(notifications.c.id).where(_the_same)
+THE_SAME = sa.select(notifications).where(_the_same)
+ID_OF_THE_SAME = sa.select(notifications.c.id).where(_the_same)
 """The notification of one study, step and kind."""
 
 UPDATE_THE_SAME = sa.update(notifications).where(_the_same)
-UPDATE_THE_SAME_PENDING = UPDATE_THE_SAME.where(notifications.c.state == PENDING)
+UPDATE_THE_SAME_PENDING = UPDATE_THE_SAME.where(notifications.c.state == _PENDING)
 
 UPDATE_HELD = sa.update(notifications).where(
     notifications.c.study == sa.bindparam("the_study"),
@@ -93,7 +94,7 @@ UPDATE_HELD = sa.update(notifications).where(
 )
 
 UPDATE_PENDING = sa.update(notifications).where(
-    notifications.c.id == sa.bindparam("the_id"), notifications.c.state == PENDING
+    notifications.c.id == sa.bindparam("the_id"), notifications.c.state == _PENDING
 )
 BEGIN = UPDATE_PENDING.where(
     notifications.c.attempts == sa.bindparam("the_attempts"),
@@ -104,7 +105,7 @@ BEGIN = UPDATE_PENDING.where(
 DUE_NOTIFICATIONS = (
     sa.select(notifications)
     .where(
-        notifications.c.state == PENDING,
+        notifications.c.state == _PENDING,
         notifications.c.next_attempt <= sa.bindparam("now"),
         ~_waits_for_an_older,
     )
@@ -112,7 +113,7 @@ DUE_NOTIFICATIONS = (
     .limit(sa.bindparam("most", type_=sa.Integer))
 )
 NEXT_DUE_NOTIFICATION = sa.select(sa.func.min(notifications.c.next_attempt)).where(
-    notifications.c.state == PENDING
+    notifications.c.state == _PENDING
 )
 COUNTS = (
     sa.select(notifications.c.state, sa.func.count())

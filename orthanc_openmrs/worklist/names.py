@@ -7,12 +7,12 @@ own; nobody waits for it. Must not know: HTTP, SQL.
 
 import logging
 import threading
-import time
 from collections.abc import Iterable
 from typing import Protocol
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.openmrs.documents import read_person_name
+from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.items import PersonNames, WorklistItem
 from orthanc_openmrs.worklist.values import Normaliser
 
@@ -48,7 +48,7 @@ class NameStore(Protocol):
         """Keep a name."""
 
 
-class NameBook:
+class NameBook(Worker):
     """The names that are known, and the thread that learns more."""
 
     def __init__(
@@ -59,6 +59,7 @@ class NameBook:
         *,
         pause: float = PAUSE,
     ) -> None:
+        super().__init__("names")
         self._pause = pause
         self._source = source
         self._store = store
@@ -68,8 +69,6 @@ class NameBook:
         self._wanted: dict[_Person, None] = {}
         self._names = PersonNames(otherwise)
         self._condition = threading.Condition()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="openmrs-names", daemon=True)
 
     def names(self) -> PersonNames:
         """What is known now; another object as soon as more is."""
@@ -82,18 +81,13 @@ class NameBook:
         except StoreError as problem:
             _log.error("the kept names can't be read: %s", problem)
         self._publish()
-        self._thread.start()
+        super().start()
 
     def tell_to_stop(self) -> None:
-        """Let the thread end; one that hangs in an exchange is left to its daemon thread."""
+        """Let the thread end; `join` waits for it."""
+        super().tell_to_stop()
         with self._condition:
-            self._stopping = True
             self._condition.notify_all()
-
-    def join(self, deadline: float) -> None:
-        """Wait for the end of the thread until a moment of `time.monotonic`."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def want(self, items: Iterable[WorklistItem]) -> None:
         """Look up the patients of these items who aren't known yet."""
@@ -111,8 +105,8 @@ class NameBook:
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._wanted or self._stopping)
-                if self._stopping:
+                self._condition.wait_for(lambda: self._wanted or self._stopping.is_set())
+                if self._stopping.is_set():
                     return
                 person = next(iter(self._wanted))
             try:
@@ -123,7 +117,7 @@ class NameBook:
                 with self._condition:
                     # To the end: what fails for one patient must not hold up the others.
                     self._wanted[person] = self._wanted.pop(person)
-                    self._condition.wait_for(lambda: self._stopping, self._pause)
+                    self._condition.wait_for(self._stopping.is_set, self._pause)
                 continue
             except Exception:  # the thread must live
                 _log.exception("a name can't be looked up")

@@ -18,6 +18,7 @@ from typing import Protocol
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.openmrs.documents import read_list
+from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.service import Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
@@ -94,7 +95,7 @@ class SourceStatus:
     answering_since: float = 0.0
 
 
-class Refresher:
+class Refresher(Worker):
     """Keeps a `Worklist` as fresh as `interval` seconds allow.
 
     `names` says how names are made now; `on_snapshot` is called with each list that is new.
@@ -111,6 +112,7 @@ class Refresher:
         on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("refresh")
         self._names = names
         self._on_snapshot = on_snapshot
         self._source = source
@@ -128,8 +130,6 @@ class Refresher:
         self._ended_reads = 0
         self._outcome: OpenMRSError | None = None
         self._wanted = False
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="openmrs-refresh", daemon=True)
 
     @property
     def status(self) -> SourceStatus:
@@ -165,20 +165,11 @@ class Refresher:
             self._clock() - read_at,
         )
 
-    def start(self) -> None:
-        """Start reading; the first read is at once."""
-        self._thread.start()
-
     def tell_to_stop(self) -> None:
-        """Let the thread end; one that hangs in an exchange is left to its daemon thread."""
+        """Let the thread end; `join` waits for it."""
+        super().tell_to_stop()
         with self._condition:
-            self._stopping = True
             self._condition.notify_all()
-
-    def join(self, deadline: float) -> None:
-        """Wait for the end of the thread until a moment of `time.monotonic`."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def read_now(self, timeout: float) -> Snapshot:
         """The snapshot of a read that starts after this call.
@@ -190,7 +181,7 @@ class Refresher:
             self._wanted = True
             self._condition.notify_all()
             done = self._condition.wait_for(
-                lambda: self._ended_reads >= ticket or self._stopping, timeout
+                lambda: self._ended_reads >= ticket or self._stopping.is_set(), timeout
             )
             outcome = self._outcome
             if not done or self._ended_reads < ticket:
@@ -204,7 +195,7 @@ class Refresher:
     def _run(self) -> None:
         while True:
             with self._condition:
-                if self._stopping:
+                if self._stopping.is_set():
                     return
                 self._wanted = False
                 self._started_reads += 1
@@ -223,7 +214,9 @@ class Refresher:
                 self._ended_reads = self._started_reads
                 self._outcome = outcome
                 self._condition.notify_all()
-                self._condition.wait_for(lambda: self._wanted or self._stopping, self._pause())
+                self._condition.wait_for(
+                    lambda: self._wanted or self._stopping.is_set(), self._pause()
+                )
 
     def _pause(self) -> float:
         failures = min(self._status.failures, 16)
