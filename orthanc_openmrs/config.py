@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 
 from orthanc_openmrs.errors import ConfigurationError
 from orthanc_openmrs.mapping.viewers import ViewerSettings, viewer_settings
-from orthanc_openmrs.worklist.datasets import CODECS
+from orthanc_openmrs.worklist.charset import CODECS
 from orthanc_openmrs.worklist.matching import Station
 
 _AE_TITLE = {"type": "string", "pattern": r"^(?=.*[^ ])[ -\[\]-~]{1,16}\Z"}

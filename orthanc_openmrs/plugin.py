@@ -39,7 +39,7 @@ from orthanc_openmrs.store.database import Database, SchemaTooNew
 from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
-from orthanc_openmrs.worklist.names import NameBook
+from orthanc_openmrs.worklist.person_names import NameBook
 from orthanc_openmrs.worklist.refresh import Refresher
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot

@@ -1,21 +1,17 @@
 """An item → the bytes of an answer, and the `.wl` file.
 
-Decides: which elements an answer holds and how they are encoded. An answer is written in
-explicit VR little endian and UTF-8; Orthanc turns it into its `DefaultEncoding`, and drops
-what that can't hold, so such text is transliterated here first. The flat encoder is there
-because pydicom takes fifty times as long; a test holds its bytes to pydicom's. Must not
-know: how items match.
+Decides: which elements an answer holds and how they are encoded: explicit VR little endian,
+UTF-8. The flat encoder is there because pydicom takes fifty times as long; a test holds its
+bytes to pydicom's. Must not know: how items match, what a character set holds.
 """
 
 import struct
-import unicodedata
 import uuid
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 
 import pydicom
-from anyascii import anyascii
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -25,72 +21,16 @@ from orthanc_openmrs.worklist.attributes import (
     STEP_SEQUENCE,
     Level,
 )
+from orthanc_openmrs.worklist.charset import sent
 from orthanc_openmrs.worklist.items import UID_NAMESPACE, WorklistItem
 from orthanc_openmrs.worklist.query import Key, Query
-from orthanc_openmrs.worklist.values import PN_COMPONENT_GROUP, cut
 
 MODALITY_WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
-
-CODECS = {
-    # Orthanc's "DefaultEncoding" → Python's codec for the characters that it holds
-    "Ascii": "ascii",
-    "Utf8": "utf-8",
-    "Latin1": "iso8859-1",
-    "Latin2": "iso8859-2",
-    "Latin3": "iso8859-3",
-    "Latin4": "iso8859-4",
-    "Latin5": "iso8859-9",
-    "Cyrillic": "iso8859-5",
-    "Windows1251": "cp1251",
-    "Arabic": "iso8859-6",
-    "Greek": "iso8859-7",
-    "Hebrew": "iso8859-8",
-    "Thai": "iso8859-11",
-    "Japanese": "shift_jis",
-    "Chinese": "gb18030",
-    "JapaneseKanji": "iso2022_jp",
-    "Korean": "euc_kr",
-    "SimplifiedChinese": "gb2312",
-}
 
 ENCODED_ANSWERS = 4
 """Encoded answers kept for one item: as many kinds of scanners usually ask for it."""
 
 _LONG_LENGTH = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UC", "UN", "UR", "UT"))
-_MAX_LENGTH = {"LO": 64, "PN": PN_COMPONENT_GROUP, "SH": 16}
-_TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
-
-
-def transliterate(text: str, codec: str) -> str:
-    """`text` with what `codec` can't hold in Latin letters: no letter is ever dropped."""
-    try:
-        text.encode(codec)
-    except UnicodeEncodeError:
-        composed = unicodedata.normalize("NFC", text)
-        return "".join(_in_codec(character, codec) for character in composed)
-    return text
-
-
-_DELIMITERS = str.maketrans({"\\": "/", "^": " ", "=": "-", "*": "", "?": ""})
-
-
-def _in_codec(character: str, codec: str) -> str:
-    try:
-        character.encode(codec)
-    except UnicodeEncodeError:
-        latin = anyascii(character).translate(_DELIMITERS)
-        if latin or not unicodedata.category(character).startswith("L"):
-            return latin  # a mark without a letter of its own may go
-        # A letter may not: anyascii leaves out the Arabic alef, whose name begins with its sound.
-        return unicodedata.name(character, "x").rpartition(" ")[2][0].lower()
-    return character
-
-
-def sent(vr: str, text: str, codec: str) -> str:
-    """A value as it is sent to a scanner that takes the characters of `codec`."""
-    if vr not in _TEXT_VRS or codec == "utf-8" or text.isascii():
-        return text
-    return cut(transliterate(text, codec), _MAX_LENGTH.get(vr, len(text)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from anyascii import anyascii
 
 from orthanc_openmrs.worklist.attributes import POSITION
-from orthanc_openmrs.worklist.datasets import sent
+from orthanc_openmrs.worklist.charset import sent
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.query import Key, Query
 

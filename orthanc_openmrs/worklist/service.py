@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from orthanc_openmrs.errors import WorklistUnavailable
-from orthanc_openmrs.worklist.datasets import CODECS, Encoder, layout
+from orthanc_openmrs.worklist.charset import CODECS
+from orthanc_openmrs.worklist.datasets import Encoder, layout
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.matching import (
     Caller,

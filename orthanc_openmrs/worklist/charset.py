@@ -1,0 +1,69 @@
+"""What a scanner can be sent: the characters of its encoding.
+
+Decides: which characters an encoding of Orthanc's holds, and how a value is written with
+those alone. Orthanc turns an answer into its `DefaultEncoding`, and drops what that can't
+hold, so such text is transliterated first. Must not know: items, queries, bytes of DICOM.
+"""
+
+import unicodedata
+
+from anyascii import anyascii
+
+from orthanc_openmrs.worklist.values import PN_COMPONENT_GROUP, cut
+
+CODECS = {
+    # Orthanc's "DefaultEncoding" → Python's codec for the characters that it holds
+    "Ascii": "ascii",
+    "Utf8": "utf-8",
+    "Latin1": "iso8859-1",
+    "Latin2": "iso8859-2",
+    "Latin3": "iso8859-3",
+    "Latin4": "iso8859-4",
+    "Latin5": "iso8859-9",
+    "Cyrillic": "iso8859-5",
+    "Windows1251": "cp1251",
+    "Arabic": "iso8859-6",
+    "Greek": "iso8859-7",
+    "Hebrew": "iso8859-8",
+    "Thai": "iso8859-11",
+    "Japanese": "shift_jis",
+    "Chinese": "gb18030",
+    "JapaneseKanji": "iso2022_jp",
+    "Korean": "euc_kr",
+    "SimplifiedChinese": "gb2312",
+}
+
+_MAX_LENGTH = {"LO": 64, "PN": PN_COMPONENT_GROUP, "SH": 16}
+_TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+
+
+def transliterate(text: str, codec: str) -> str:
+    """`text` with what `codec` can't hold in Latin letters: no letter is ever dropped."""
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        composed = unicodedata.normalize("NFC", text)
+        return "".join(_in_codec(character, codec) for character in composed)
+    return text
+
+
+_DELIMITERS = str.maketrans({"\\": "/", "^": " ", "=": "-", "*": "", "?": ""})
+
+
+def _in_codec(character: str, codec: str) -> str:
+    try:
+        character.encode(codec)
+    except UnicodeEncodeError:
+        latin = anyascii(character).translate(_DELIMITERS)
+        if latin or not unicodedata.category(character).startswith("L"):
+            return latin  # a mark without a letter of its own may go
+        # A letter may not: anyascii leaves out the Arabic alef, whose name begins with its sound.
+        return unicodedata.name(character, "x").rpartition(" ")[2][0].lower()
+    return character
+
+
+def sent(vr: str, text: str, codec: str) -> str:
+    """A value as it is sent to a scanner that takes the characters of `codec`."""
+    if vr not in _TEXT_VRS or codec == "utf-8" or text.isascii():
+        return text
+    return cut(transliterate(text, codec), _MAX_LENGTH.get(vr, len(text)))
