@@ -23,7 +23,7 @@ from bench.client import Client
 from bench.openmrs import ROOT
 from bench.peers import Material, Peer
 from bench.queries import Asked
-from orthanc_openmrs.openmrs.documents import read_list
+from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.refresh import Refresher

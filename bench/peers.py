@@ -18,7 +18,7 @@ from typing import Any
 from bench.client import CALLED, Client, QueryFailed
 from bench.openmrs import OpenMRS
 from bench.queries import Asked, queries
-from orthanc_openmrs.openmrs.documents import read_list
+from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.worklist.datasets import worklist_file
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.service import StationRules, Worklist

@@ -30,7 +30,7 @@ from bench.measure import machine, median, p95
 from bench.openmrs import OpenMRS
 from bench.peers import wait_for_steps
 from bench.queries import Asked
-from orthanc_openmrs.openmrs.documents import read_list
+from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from trial.orthanc import ScratchOrthanc, StartFailed
 from trial.waiting import eventually

@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from bench.client import CALLED
-from orthanc_openmrs.openmrs.documents import read_list
+from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.snapshot import Snapshot
 

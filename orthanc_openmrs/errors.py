@@ -33,7 +33,7 @@ class StoreError(PluginError):
 class OpenMRSError(PluginError):
     """OpenMRS is away, refuses, or sends what isn't a list.
 
-    `kind` is a word of `openmrs.client.PROBLEMS`, which says what to do about it.
+    `kind` is a word of PROBLEMS, which says what to do about it.
     """
 
     def __init__(self, kind: str, detail: str) -> None:
@@ -51,3 +51,19 @@ class NotFound(PluginError):
 
 class Conflict(PluginError):
     """A decision that doesn't fit the state of things."""
+
+
+PROBLEMS = {
+    "unreachable": "OpenMRS can't be reached: check ImagingWorklistURL and that OpenMRS runs",
+    "timeout": "OpenMRS doesn't answer in time: see OpenMRS's own load, or raise OpenMRS.Timeout",
+    "tls": "the TLS certificate of OpenMRS isn't trusted: check OpenMRS.CACertificates",
+    "credentials": "OpenMRS refuses the sign-in: check ImagingWorklistUsername and "
+    "ImagingWorklistPassword",
+    "privilege": "OpenMRS refuses this account: give it the role Imaging Manager",
+    "not-found": "OpenMRS has no such route: check ImagingWorklistURL",
+    "server-error": "OpenMRS fails: see its own log (a patient without a birth date is enough)",
+    "too-big": "the list is larger than OpenMRS.MaxResponseSize",
+    "not-a-patient": "what OpenMRS sends is no patient: check OpenMRS.RestURL and the sign-in",
+    "not-a-list": "what OpenMRS sends is no worklist: check ImagingWorklistURL and the sign-in",
+}
+"""What each kind of OpenMRSError means and what to do about it."""

@@ -205,3 +205,12 @@ class PersonsDecision:
     user: str
     action: str
     scheduled_procedure_step_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; `date` is the header of this name, the time of OpenMRS's clock."""
+
+    status: int
+    body: bytes
+    date: str = ""

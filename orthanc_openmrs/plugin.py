@@ -31,7 +31,7 @@ from orthanc_openmrs.mapping.keeper import Keeper
 from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
-from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.transport import OpenMRSClient
 from orthanc_openmrs.rest.mapping_routes import MappingRoutes
 from orthanc_openmrs.rest.router import Router
 from orthanc_openmrs.rest.routes import Routes

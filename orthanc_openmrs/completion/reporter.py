@@ -18,6 +18,7 @@ from orthanc_openmrs.completion.linking import Decision, Link, Orders, Outcome, 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.mapping.ownership import implied_patient
 from orthanc_openmrs.model import (
+    Answer,
     ImagingRequest,
     Kind,
     NewNotification,
@@ -26,8 +27,7 @@ from orthanc_openmrs.model import (
     StepStatus,
     StudySummary,
 )
-from orthanc_openmrs.openmrs.client import Answer
-from orthanc_openmrs.openmrs.documents import (
+from orthanc_openmrs.openmrs.verdicts import (
     Judgement,
     StatusUpdate,
     Verdict,

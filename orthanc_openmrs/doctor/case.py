@@ -8,7 +8,7 @@ from orthanc_openmrs.config import Settings
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.machine import User
 from orthanc_openmrs.doctor.orthanc import OverHttp
-from orthanc_openmrs.openmrs.client import Answer
+from orthanc_openmrs.model import Answer
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 

@@ -17,15 +17,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.findings import Finding, error, ok, warning
-from orthanc_openmrs.errors import OpenMRSError
-from orthanc_openmrs.openmrs.client import (
-    PROBLEMS,
-    Answer,
-    OpenMRSClient,
-    problem_of_status,
-    system_certificates,
-)
-from orthanc_openmrs.openmrs.documents import is_signed_in, judge_empty_update, read_list
+from orthanc_openmrs.errors import PROBLEMS, OpenMRSError
+from orthanc_openmrs.model import Answer
+from orthanc_openmrs.openmrs.imaging_list import read_list
+from orthanc_openmrs.openmrs.persons import is_signed_in
+from orthanc_openmrs.openmrs.transport import OpenMRSClient, problem_of_status, system_certificates
+from orthanc_openmrs.openmrs.verdicts import judge_empty_update
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.snapshot import Snapshot

@@ -14,7 +14,7 @@ from orthanc_openmrs.errors import NotFound, OpenMRSError
 from orthanc_openmrs.mapping.candidates import Patient, patient_of
 from orthanc_openmrs.mapping.ownership import same_patient
 from orthanc_openmrs.model import Demographics
-from orthanc_openmrs.openmrs.documents import read_patient
+from orthanc_openmrs.openmrs.persons import read_patient
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.snapshot import Snapshot

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from orthanc_openmrs.errors import (
+    PROBLEMS,
     Conflict,
     NotFound,
     OpenMRSError,
     StoreError,
     WorklistUnavailable,
 )
-from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.rest.arguments import refuse_unknown
 from orthanc_openmrs.rest.messages import JSON, HttpError, Request, Response, error
 from orthanc_openmrs.rest.schemas import Parameter, Schema

@@ -13,10 +13,9 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.desk import Desk
 from orthanc_openmrs.doctor.findings import Finding, worst
-from orthanc_openmrs.errors import NotFound, WorklistUnavailable
+from orthanc_openmrs.errors import PROBLEMS, NotFound, WorklistUnavailable
 from orthanc_openmrs.metrics import Known
 from orthanc_openmrs.model import Kind, Notification, NotificationState, StudySummary
-from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.rest.arguments import json_body, number, one_of, yes_or_no
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
 from orthanc_openmrs.rest.openapi import document

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orthanc_openmrs.doctor.findings import State
+from orthanc_openmrs.errors import PROBLEMS
 from orthanc_openmrs.mapping.ownership import Source
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
-from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.worklist.attributes import KNOWN
 
 LARGEST_PAGE = 1000

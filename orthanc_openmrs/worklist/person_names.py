@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
-from orthanc_openmrs.openmrs.documents import read_person_name
+from orthanc_openmrs.openmrs.persons import read_person_name
 from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.items import PersonNames, WorklistItem
 from orthanc_openmrs.worklist.values import Normaliser

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from orthanc_openmrs.errors import OpenMRSError, StoreError
-from orthanc_openmrs.openmrs.client import PROBLEMS
-from orthanc_openmrs.openmrs.documents import read_list
+from orthanc_openmrs.errors import PROBLEMS, OpenMRSError, StoreError
+from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.service import Worklist

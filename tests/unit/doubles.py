@@ -17,9 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import sqlalchemy as sa
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
-from orthanc_openmrs.model import ImagingRequest, RequestList, StepStatus
-from orthanc_openmrs.openmrs.client import Answer
-from orthanc_openmrs.openmrs.documents import StatusUpdate
+from orthanc_openmrs.model import Answer, ImagingRequest, RequestList, StepStatus
+from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import TODAY

@@ -20,7 +20,7 @@ from orthanc_openmrs.mapping.candidates import (
 from orthanc_openmrs.mapping.names import Likeness, NameComparison, read_names
 from orthanc_openmrs.mapping.studies import StudyHead
 from orthanc_openmrs.model import Demographics
-from orthanc_openmrs.openmrs.documents import read_patient
+from orthanc_openmrs.openmrs.persons import read_patient
 
 E = Evidence
 NOTHING, ONE, ALIKE, FEWER, SAME = list(Likeness)[1:]

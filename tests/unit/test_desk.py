@@ -18,7 +18,7 @@ from orthanc_openmrs.model import (
     StepStatus,
     StudySummary,
 )
-from orthanc_openmrs.openmrs.documents import StatusUpdate
+from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from orthanc_openmrs.store.database import Database, StudyChange
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import ALICE, BOB, FrozenClock, request, series, step, study

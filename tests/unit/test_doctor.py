@@ -47,7 +47,8 @@ from orthanc_openmrs.doctor.orthanc import OverHttp, Unanswered
 from orthanc_openmrs.doctor.scanner import Asked, read_output
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.model import Rejected, RequestList
-from orthanc_openmrs.openmrs.documents import is_signed_in, judge_empty_update
+from orthanc_openmrs.openmrs.persons import is_signed_in
+from orthanc_openmrs.openmrs.verdicts import judge_empty_update
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.store.inspection import NEWEST, look
 from orthanc_openmrs.worklist.snapshot import Snapshot

@@ -19,7 +19,7 @@ from orthanc_openmrs.mapping.candidates import Evidence
 from orthanc_openmrs.mapping.mapping import MOST_RANKED
 from orthanc_openmrs.mapping.names import LONGEST_NAME, MOST_WORDS
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
-from orthanc_openmrs.openmrs.documents import MAX_STEPS
+from orthanc_openmrs.openmrs.imaging_list import MAX_STEPS
 from orthanc_openmrs.rest.mapping_routes import USUAL_CANDIDATES
 from orthanc_openmrs.rest.messages import REASONS
 from orthanc_openmrs.rest.router import LARGEST_BODY

@@ -7,8 +7,8 @@ from urllib.parse import urljoin
 
 import pytest
 
+from orthanc_openmrs.errors import PROBLEMS
 from orthanc_openmrs.model import NotificationState
-from orthanc_openmrs.openmrs.client import PROBLEMS
 from orthanc_openmrs.rest.page import HEADERS, START, TYPES
 from orthanc_openmrs.ui import EXPLORER, read_explorer_script, read_files
 from tests.unit.test_routes import Application

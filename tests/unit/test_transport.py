@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
-from orthanc_openmrs.errors import OpenMRSError
-from orthanc_openmrs.openmrs.client import MAX_VERDICT, PROBLEMS, OpenMRSClient
-from orthanc_openmrs.openmrs.documents import StatusUpdate
+from orthanc_openmrs.errors import PROBLEMS, OpenMRSError
+from orthanc_openmrs.openmrs.transport import MAX_VERDICT, OpenMRSClient
+from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from tests.unit.builders import within
 from tests.unit.doubles import Play, Server, answer, serving
 

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -29,7 +28,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from orthanc_openmrs import __version__
 from orthanc_openmrs.config import Settings
 from orthanc_openmrs.errors import OpenMRSError
-from orthanc_openmrs.openmrs.documents import StatusUpdate, empty_update
+from orthanc_openmrs.model import Answer
+from orthanc_openmrs.openmrs.verdicts import StatusUpdate, empty_update
 
 _log = logging.getLogger(__name__)
 
@@ -50,30 +50,6 @@ _NETWORK_PROBLEMS = (
     HTTPException,
     OSError,
 )
-
-PROBLEMS = {
-    "unreachable": "OpenMRS can't be reached: check ImagingWorklistURL and that OpenMRS runs",
-    "timeout": "OpenMRS doesn't answer in time: see OpenMRS's own load, or raise OpenMRS.Timeout",
-    "tls": "the TLS certificate of OpenMRS isn't trusted: check OpenMRS.CACertificates",
-    "credentials": "OpenMRS refuses the sign-in: check ImagingWorklistUsername and "
-    "ImagingWorklistPassword",
-    "privilege": "OpenMRS refuses this account: give it the role Imaging Manager",
-    "not-found": "OpenMRS has no such route: check ImagingWorklistURL",
-    "server-error": "OpenMRS fails: see its own log (a patient without a birth date is enough)",
-    "too-big": "the list is larger than OpenMRS.MaxResponseSize",
-    "not-a-patient": "what OpenMRS sends is no patient: check OpenMRS.RestURL and the sign-in",
-    "not-a-list": "what OpenMRS sends is no worklist: check ImagingWorklistURL and the sign-in",
-}
-"""What each kind of OpenMRSError means and what to do about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer; `date` is the header of this name, the time of OpenMRS's clock."""
-
-    status: int
-    body: bytes
-    date: str = ""
 
 
 class OpenMRSClient:
