@@ -120,6 +120,36 @@ class StudySummary:
     series: tuple[SeriesSummary, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class DueStudy:
+    """A study whose link is to be decided; `noted` is the count that the decision answers.
+
+    `arriving`: only its first images are here, and at most "in progress" can be told.
+    """
+
+    study: str
+    noted: int
+    attempts: int
+    arriving: bool = False
+    noted_at: float = field(default=0.0, compare=False)
+
+
+class StudyChange(NamedTuple):
+    """A change of Orthanc, as far as it matters: images came, or the study is stable."""
+
+    study: str
+    stable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivingStudy:
+    """A study of which images came since it was stable last."""
+
+    study: str
+    last_update: str
+    last_update_seen: float
+
+
 class NotificationState(StrEnum):
     """Where a notification stands; only `PENDING` ones are sent."""
 

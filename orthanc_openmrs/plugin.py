@@ -35,7 +35,8 @@ from orthanc_openmrs.openmrs.transport import OpenMRSClient
 from orthanc_openmrs.rest.mapping_routes import MappingRoutes
 from orthanc_openmrs.rest.router import Router
 from orthanc_openmrs.rest.routes import Routes
-from orthanc_openmrs.store.database import Database, SchemaTooNew
+from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.store.engine import SchemaTooNew
 from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames

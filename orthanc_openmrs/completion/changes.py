@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from orthanc_openmrs.completion.study import Get
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.store.database import ArrivingStudy, StudyChange
+from orthanc_openmrs.model import ArrivingStudy, StudyChange
 from orthanc_openmrs.worker import Worker
 
 _log = logging.getLogger(__name__)

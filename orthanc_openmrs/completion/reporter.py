@@ -19,6 +19,7 @@ from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.mapping.ownership import implied_patient
 from orthanc_openmrs.model import (
     Answer,
+    DueStudy,
     ImagingRequest,
     Kind,
     NewNotification,
@@ -35,7 +36,6 @@ from orthanc_openmrs.openmrs.verdicts import (
     judge_step_status,
     status_update,
 )
-from orthanc_openmrs.store.database import DueStudy
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)

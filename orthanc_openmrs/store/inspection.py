@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.store.database import reason_of
-from orthanc_openmrs.store.tables import STEPS, notifications, schema_version
+from orthanc_openmrs.store.engine import STEPS, reason_of, schema_version
+from orthanc_openmrs.store.notifications import notifications
 
 NEWEST = len(STEPS)
 """The schema's version that this plugin writes."""

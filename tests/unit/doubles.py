@@ -20,6 +20,7 @@ from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.model import Answer, ImagingRequest, RequestList, StepStatus
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.store.engine import Engine
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import TODAY
 
@@ -27,25 +28,32 @@ PATIENCE = 10.0
 """Seconds after which a test stops to wait for what never comes."""
 
 
+class _WatchedEngine(Engine):
+    def __init__(self, url: str, watched: "WatchedDatabase") -> None:
+        super().__init__(url)
+        self._watched = watched
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with super().transaction() as connection:
+                yield connection
+        except StoreError:
+            self._watched.failures += 1
+            raise
+        finally:
+            with self._watched.used:
+                self._watched.used.notify_all()
+
+
 class WatchedDatabase(Database):
     """The real database, which tells a test when something was done to it."""
 
     def __init__(self, url: str, *, clock: Callable[[], float]) -> None:
         super().__init__(url, clock=clock)
+        self.engine = _WatchedEngine(url, self)
         self.used = threading.Condition()
         self.failures = 0
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            with super()._transaction() as connection:
-                yield connection
-        except StoreError:
-            self.failures += 1
-            raise
-        finally:
-            with self.used:
-                self.used.notify_all()
 
     def until_failed(self, times: int) -> None:
         """Wait until that many transactions failed."""

@@ -12,7 +12,8 @@ import pytest
 
 from orthanc_openmrs.completion.changes import PAGE, ChangeReader
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.store.database import Database, DueStudy
+from orthanc_openmrs.model import DueStudy
+from orthanc_openmrs.store.database import Database
 from tests.unit.builders import FrozenClock, within
 
 STABLE_AGE = 60.0

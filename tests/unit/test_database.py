@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.model import Kind, NewNotification, NotificationState
-from orthanc_openmrs.store.database import Database, DueStudy, StudyChange
+from orthanc_openmrs.model import DueStudy, Kind, NewNotification, NotificationState, StudyChange
+from orthanc_openmrs.store.database import Database
 from tests.unit.builders import FrozenClock
 
 PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
@@ -392,7 +392,7 @@ def test_a_database_that_couldnt_be_opened_is_tried_again_now_and_then(path: Pat
     with pytest.raises(StoreError) as again:
         database.note_study("s")
     assert str(again.value) == str(caught.value), "not at once"
-    database._tried = float("-inf")
+    database.engine._tried = float("-inf")
     database.note_study("s")
     assert [due.study for due in database.due_studies()] == ["s"]
     database.close()

@@ -16,10 +16,11 @@ from orthanc_openmrs.model import (
     Notification,
     NotificationState,
     StepStatus,
+    StudyChange,
     StudySummary,
 )
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
-from orthanc_openmrs.store.database import Database, StudyChange
+from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import ALICE, BOB, FrozenClock, request, series, step, study
 from tests.unit.doubles import ImagingModule

@@ -23,9 +23,10 @@ from orthanc_openmrs.model import (
     Notification,
     NotificationState,
     StepStatus,
+    StudyChange,
     StudySummary,
 )
-from orthanc_openmrs.store.database import Database, StudyChange
+from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.items import study_instance_uid
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import ALICE, BOB, FrozenClock, request, series, step, study, within
