@@ -16,9 +16,11 @@ from typing import Protocol, cast
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.changes import ChangeReader
-from orthanc_openmrs.completion.desk import Desk
+from orthanc_openmrs.completion.decisions import Decisions
+from orthanc_openmrs.completion.dispatcher import Dispatcher
+from orthanc_openmrs.completion.linker import Linker
 from orthanc_openmrs.completion.linking import Policy
-from orthanc_openmrs.completion.reporter import Reporter
+from orthanc_openmrs.completion.sender import Sender
 from orthanc_openmrs.completion.study import read_study
 from orthanc_openmrs.config import Settings, read_settings
 from orthanc_openmrs.doctor.configuration import Reading
@@ -108,25 +110,34 @@ class Plugin:
         )
         self._mapping = mapping
         self._keeper = Keeper(mapping)
-        self._reporter = Reporter(
-            outbox=self._database,
+        self._sender = Sender(
+            outcomes=self._database,
+            lists=self._refresher,
+            updates=self._client,
+            report_in_progress=settings.report_in_progress,
+        )
+        self._dispatcher = Dispatcher(
+            outbox=self._database, deliver=self._sender.deliver, clock=time.time
+        )
+        self._linker = Linker(
+            noted=self._database,
             read_study=lambda study: read_study(get, study),
             snapshot=lambda: self.worklist.snapshot,
             lists=self._refresher,
-            updates=self._client,
             policy=Policy(settings.link_by, settings.hold_patient_mismatch),
-            report_in_progress=settings.report_in_progress,
+            in_progress=self._sender.reports_in_progress,
             on_link=self._linked,
+            on_decisions=self._dispatcher.wake,
             clock=time.time,
         )
         self._changes = ChangeReader(
             get=get,
             store=self._database,
             stable_age=settings.stable_age,
-            on_news=self._reporter.wake,
+            on_news=self._linker.wake,
             clock=time.time,
         )
-        desk = Desk(
+        decisions = Decisions(
             records=self._database,
             read_study=lambda study: read_study(get, study),
             snapshot=lambda: self.worklist.snapshot,
@@ -140,8 +151,8 @@ class Plugin:
             worklist=self.worklist,
             read_now=lambda: self._refresher.read_now(2 * settings.timeout),
             source_status=lambda: self._refresher.status,
-            generation=lambda: self._reporter.generation,
-            desk=desk,
+            generation=lambda: self._sender.generation,
+            decisions=decisions,
             look_up_study=guards.look_up_study(host),
             backlog=self._watch.asked,
             examine=lambda: self._doctor.findings(),
@@ -185,7 +196,8 @@ class Plugin:
         self._watch.want()
 
     def _decided(self, study: str) -> None:
-        self._reporter.wake()
+        self._linker.wake()
+        self._dispatcher.wake()
         self._linked(study)
 
     def _look_up_names(self, snapshot: Snapshot) -> None:
@@ -204,7 +216,7 @@ class Plugin:
         """Orthanc's changes: no network here, and no more than one insert."""
         if change_type == self._change_type.STABLE_STUDY:
             self._database.note_study(resource)
-            self._reporter.wake()
+            self._linker.wake()
             self._changes.wake()
             self._mapping.forget(resource)
         elif change_type == self._change_type.NEW_SERIES:
@@ -216,7 +228,8 @@ class Plugin:
         elif change_type == self._change_type.ORTHANC_STARTED:
             self._keeper.start()
             self._changes.start()
-            self._reporter.start()
+            self._linker.start()
+            self._dispatcher.start()
             self._metrics.start()
         elif change_type == self._change_type.ORTHANC_STOPPED:
             self.stop()
@@ -228,7 +241,8 @@ class Plugin:
             self._doctor,
             self._metrics,
             self._watch,
-            self._reporter,
+            self._linker,
+            self._dispatcher,
             self._changes,
             self._keeper,
             self._refresher,

@@ -11,7 +11,7 @@ from typing import Any
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from orthanc_openmrs import __version__
-from orthanc_openmrs.completion.desk import Desk
+from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.doctor.findings import Finding, worst
 from orthanc_openmrs.errors import PROBLEMS, NotFound, WorklistUnavailable
 from orthanc_openmrs.metrics import Known
@@ -78,7 +78,7 @@ class Routes:
         source_status: Callable[[], SourceStatus],
         generation: Callable[[], str],
         read_now: Callable[[], Snapshot],
-        desk: Desk,
+        decisions: Decisions,
         look_up_study: Callable[[str], str | None],
         backlog: Callable[[], Known],
         page: Mapping[str, bytes],
@@ -87,7 +87,7 @@ class Routes:
     ) -> None:
         self._worklist = worklist
         self._read_now = read_now
-        self._desk = desk
+        self._decisions = decisions
         self._look_up_study = look_up_study
         self._source_status = source_status
         self._generation = generation
@@ -339,14 +339,14 @@ class Routes:
         state = one_of(NotificationState, request, "state")
         kind = one_of(Kind, request, "kind") or Kind.COMPLETED
         newest = yes_or_no(request, "newest") or False
-        found = self._desk.notifications(
+        found = self._decisions.notifications(
             state, kind=kind, limit=limit, since=since, newest_first=newest
         )
         return answer([describe_notification(one) for one in found])
 
     def notification(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
         """GET /openmrs/notifications/{id}"""
-        found, decisions = self._desk.notification(_id(id))
+        found, decisions = self._decisions.notification(_id(id))
         return answer(
             {
                 **describe_notification(found),
@@ -361,7 +361,7 @@ class Routes:
     def _compare(self, told: Notification) -> dict[str, Any] | None:
         if told.state is not NotificationState.HELD:
             return None
-        study, steps = self._desk.compare(told)
+        study, steps = self._decisions.compare(told)
         if study is None:
             return None
         return {
@@ -377,11 +377,11 @@ class Routes:
 
     def retry(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
         """POST /openmrs/notifications/{id}/retry"""
-        return answer(describe_notification(self._desk.retry(_id(id), user_of(request))))
+        return answer(describe_notification(self._decisions.retry(_id(id), user_of(request))))
 
     def discard(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
         """DELETE /openmrs/notifications/{id}"""
-        return answer(describe_notification(self._desk.discard(_id(id), user_of(request))))
+        return answer(describe_notification(self._decisions.discard(_id(id), user_of(request))))
 
     def report(self, request: Request, study: str) -> Response:
         """POST /openmrs/studies/{study}/report"""
@@ -392,7 +392,7 @@ class Routes:
         found = self._look_up_study(study)
         if found is None:
             raise NotFound(f"Orthanc has no study {study}")
-        return answer(describe_notification(self._desk.report(found, step, user_of(request))))
+        return answer(describe_notification(self._decisions.report(found, step, user_of(request))))
 
     def _snapshot(self) -> Snapshot:
         snapshot = self._worklist.snapshot

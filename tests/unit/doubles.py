@@ -85,7 +85,7 @@ DONE = Reaction(True, body=b'{"score": 1}')
 
 
 class ImagingModule:
-    """OpenMRS's Imaging module as the reporter and the desk see it: Updates and Lists."""
+    """OpenMRS's Imaging module as completion sees it: Updates and Lists."""
 
     def __init__(self, *requests: ImagingRequest) -> None:
         self.requests = list(requests)

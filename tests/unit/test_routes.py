@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from orthanc_openmrs import __version__
-from orthanc_openmrs.completion.desk import Desk
+from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.doctor.findings import Finding, ok, warning
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.host.studies import OrthancStudies
@@ -77,7 +77,7 @@ class Application:
             self.worklist.replace(Snapshot.build(found, read_at=NOON, day=TODAY))
         self.studies = {"s": study(study="s", study_instance_uid="1.2.3")}
         self.database = Database("sqlite://", clock=self.clock)
-        desk = Desk(
+        decisions = Decisions(
             records=self.database,
             read_study=self.studies.get,
             snapshot=lambda: self.worklist.snapshot,
@@ -97,7 +97,7 @@ class Application:
                 source_status=lambda: self.source,
                 generation=lambda: "v2",
                 read_now=lambda: self.read_now(1),
-                desk=desk,
+                decisions=decisions,
                 look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get,
                 backlog=self.backlog,
                 page=read_files(),

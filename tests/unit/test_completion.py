@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from orthanc_openmrs.completion.dispatcher import Dispatcher
+from orthanc_openmrs.completion.linker import Linker
 from orthanc_openmrs.completion.linking import Outcome, Policy
-from orthanc_openmrs.completion.reporter import LONGEST_PAUSE, Reporter, pause_after
+from orthanc_openmrs.completion.retries import LONGEST_PAUSE, pause_after
+from orthanc_openmrs.completion.sender import Sender
 from orthanc_openmrs.config import EVIDENCE
 from orthanc_openmrs.model import (
     ImagingRequest,
@@ -49,7 +52,7 @@ def images(of: ImagingRequest, *modalities: str, **changes: Any) -> StudySummary
 
 
 class Site:
-    """A reporter between Orthanc's studies, OpenMRS and a database in a file."""
+    """Linker, dispatcher and sender between Orthanc's studies, OpenMRS and a database in a file."""
 
     def __init__(self, path: Path, *, report_in_progress: bool = True) -> None:
         self.clock = FrozenClock(1000.0)
@@ -59,21 +62,45 @@ class Site:
         self.odd: dict[str, Exception] = {}
         self.database = WatchedDatabase(f"sqlite:///{path / 'openmrs.db'}", clock=self.clock)
         self.report_in_progress = report_in_progress
-        self.reporter = self.new_reporter()
+        self.build()
 
-    def new_reporter(self) -> Reporter:
-        """A reporter as after a start."""
-        return Reporter(
-            outbox=self.database,
+    def build(self) -> None:
+        """The parts as after a start."""
+        self.sender = Sender(
+            outcomes=self.database,
+            lists=self.openmrs,
+            updates=self.openmrs,
+            report_in_progress=self.report_in_progress,
+        )
+        self.dispatcher = Dispatcher(
+            outbox=self.database, deliver=self.sender.deliver, clock=self.clock
+        )
+        self.linker = Linker(
+            noted=self.database,
             read_study=self.read_study,
             snapshot=lambda: self.at_hand,
             lists=self.openmrs,
-            updates=self.openmrs,
             policy=Policy(EVIDENCE),
-            report_in_progress=self.report_in_progress,
+            in_progress=self.sender.reports_in_progress,
             on_link=lambda study: None,
+            on_decisions=self.dispatcher.wake,
             clock=self.clock,
         )
+
+    def wake(self) -> None:
+        """Something was noted or decided, or is due."""
+        self.linker.wake()
+        self.dispatcher.wake()
+
+    def tell_to_stop(self) -> None:
+        """As Orthanc's stop does."""
+        self.linker.tell_to_stop()
+        self.dispatcher.tell_to_stop()
+
+    def join(self, deadline: float) -> None:
+        """As Orthanc's stop does."""
+        self.linker.join(deadline)
+        self.dispatcher.join(deadline)
 
     def read_study(self, study_id: str) -> StudySummary | None:
         """Orthanc's study."""
@@ -86,18 +113,18 @@ class Site:
         for one in studies:
             self.studies[one.study] = one
             self.database.note_study(one.study)
-        self.reporter.wake()
+        self.wake()
 
     def images_come(self, one: StudySummary) -> None:
         """The first images of a study came."""
         self.studies[one.study] = one
         self.database.take_changes(1, [StudyChange(one.study, stable=False)])
-        self.reporter.wake()
+        self.wake()
 
     def wait(self, seconds: float = LONGEST_PAUSE) -> None:
         """Time passes."""
         self.clock.now += seconds
-        self.reporter.wake()
+        self.wake()
 
     def all(self, kind: Kind = Kind.COMPLETED) -> list[Notification]:
         """Every notification."""
@@ -151,14 +178,15 @@ class Site:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The threads run meanwhile."""
-        self.reporter.start()
+        self.linker.start()
+        self.dispatcher.start()
         try:
             yield
         finally:
-            self.reporter.tell_to_stop()
+            self.tell_to_stop()
             for gate in self.openmrs.gates.values():
                 gate.set()
-            self.reporter.join(time.monotonic() + 5)
+            self.join(time.monotonic() + 5)
             self.database.close()
 
 
@@ -310,7 +338,7 @@ def test_what_was_tried_since_it_was_read_isnt_tried_as_if_it_were_new(site: Sit
     # The dispatcher reads what is due while a sender is at it: what it holds is old then.
     site.note(images(EIGHT))
     (due,) = site.database.due_studies()
-    site.reporter._link_study(due)
+    site.linker.link_study(due)
     (read_before,) = site.database.due_notifications()
     site.database.retry_later(read_before, 1, "HTTP 500")
     assert not site.database.begin(read_before, 1)
@@ -349,7 +377,7 @@ def test_a_requests_second_step_waits_for_the_first_to_be_delivered(site: Site) 
 def test_each_post_names_its_own_step_first_and_the_others_of_its_study(site: Site) -> None:
     site.note(images(SEVEN, "CT", "MR"))
     (due,) = site.database.due_studies()
-    site.reporter._link_study(due)
+    site.linker.link_study(due)
     for told, ids in zip(site.all(), (["14", "15"], ["15", "14"]), strict=True):
         positions = [told.update.index(f'"scheduledProcedureStepID": "{one}"') for one in ids]
         assert positions == sorted(positions)
@@ -405,7 +433,7 @@ def test_the_list_at_hand_decides_and_a_fresh_one_where_it_cant(
         site.at_hand = ImagingModule(SEVEN).snapshot()
     site.note(noted)
     (due,) = site.database.due_studies()
-    site.reporter._link_study(due)
+    site.linker.link_study(due)
     assert site.openmrs.reads == reads
     assert site.database.outcome_counts() == {str(outcome): 1}
     assert site.states() == states
@@ -417,7 +445,7 @@ def test_the_list_at_hand_decides_and_a_fresh_one_where_it_cant(
 def test_a_study_that_was_deleted_is_forgotten(site: Site) -> None:
     with site.running():
         site.database.note_study("deleted")
-        site.reporter.wake()
+        site.wake()
         site.until_decided(gone=1)
     assert site.all() == []
 
@@ -456,7 +484,7 @@ def test_a_held_study_is_linked_when_a_person_asks_after_openmrs_was_corrected(s
         site.until_states({"": HELD})
         site.openmrs.requests[1] = replace(EIGHT, patient_id=ALICE)
         site.database.retry(site.all()[0], "alice")
-        site.reporter.wake()
+        site.wake()
         site.until_states({"": DISCARDED, "21": DELIVERED})
 
 
@@ -504,7 +532,7 @@ def test_in_progress_is_not_told_unasked_or_without_an_address(
 ) -> None:
     site = Site(tmp_path, report_in_progress=configured)
     site.openmrs.has_step_status = known
-    site.reporter = site.new_reporter()
+    site.build()
     with site.running():
         site.images_come(images(EIGHT))
         site.database.until(lambda: site.database.next_due() is None)
@@ -643,15 +671,15 @@ def test_a_stop_keeps_its_deadline_while_a_send_hangs(site: Site) -> None:
         assert site.openmrs.reached.acquire(timeout=5)
         started = time.monotonic()
         with within(3, "the stop keeps its deadline"):
-            site.reporter.tell_to_stop()
-            site.reporter.join(started + 0.2)
+            site.tell_to_stop()
+            site.join(started + 0.2)
         assert time.monotonic() - started < 1
         assert site.states() == {"21": PENDING}
 
 
 def test_a_stop_without_a_start_is_no_harm(site: Site) -> None:
-    site.reporter.tell_to_stop()
-    site.reporter.join(time.monotonic() + 1)
+    site.tell_to_stop()
+    site.join(time.monotonic() + 1)
 
 
 def test_what_was_pending_at_a_stop_is_sent_after_the_next_start(tmp_path: Path) -> None:
@@ -667,7 +695,7 @@ def test_what_was_pending_at_a_stop_is_sent_after_the_next_start(tmp_path: Path)
 
 
 def test_the_generation_is_told_by_the_answers(site: Site) -> None:
-    assert site.reporter.generation == ""
+    assert site.sender.generation == ""
     with site.running():
         for reaction, of, step_id, generation in (
             (Reaction(True), EIGHT, "21", "v1"),
@@ -676,7 +704,7 @@ def test_the_generation_is_told_by_the_answers(site: Site) -> None:
             site.openmrs.reactions.append(reaction)
             site.note(images(of))
             site.until_state(step_id, DELIVERED)
-            assert site.reporter.generation == generation
+            assert site.sender.generation == generation
 
 
 # --- the law -------------------------------------------------------------------------------
@@ -730,7 +758,7 @@ class MortalDatabase(Database):
 
 
 class Delivery:
-    """A reporter, an OpenMRS and chance: whatever OpenMRS answers and whenever the process is
+    """The plugin, an OpenMRS and chance: whatever OpenMRS answers and whenever the process is
     killed, nothing is lost, nothing is told of another patient, nothing is told twice."""
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
@@ -745,15 +773,21 @@ class Delivery:
         """As Orthanc does, with nothing but the file."""
         self.at_hand: Snapshot | None = None
         self.database = MortalDatabase(self.url, clock=self.clock)
-        self.reporter = Reporter(
-            outbox=self.database,
+        self.sender = Sender(
+            outcomes=self.database,
+            lists=self.openmrs,
+            updates=self.openmrs,
+            report_in_progress=False,
+        )
+        self.linker = Linker(
+            noted=self.database,
             read_study=STUDIES.get,
             snapshot=lambda: self.at_hand,
             lists=self.openmrs,
-            updates=self.openmrs,
             policy=Policy(EVIDENCE),
-            report_in_progress=False,
+            in_progress=self.sender.reports_in_progress,
             on_link=lambda study: None,
+            on_decisions=lambda: None,
             clock=self.clock,
         )
 
@@ -769,7 +803,7 @@ class Delivery:
             self.database.before = self.chance.random() < 0.5
         what = self.chance.choice(
             [self.is_stable, self.list_is_read, self.crash, self.person_retries]
-            + 4 * [self.reporter_works]
+            + 4 * [self.plugin_works]
         )
         try:
             what()
@@ -787,7 +821,7 @@ class Delivery:
         """In the background."""
         self.at_hand = self.openmrs.snapshot()
 
-    def reporter_works(self) -> None:
+    def plugin_works(self) -> None:
         """Some time later, with an OpenMRS in some mood."""
         self.clock.now += self.chance.choice((0.5, 30, 300))
         self.openmrs.away = self.chance.random() < 0.2
@@ -801,7 +835,7 @@ class Delivery:
         for due in self.database.due_studies():
             with self.database.claim(f"study {due.study}") as mine:
                 if mine and self.database.is_due(due):
-                    self.reporter._link_study(due)
+                    self.linker.link_study(due)
 
     def send(self) -> None:
         """What the dispatcher and the senders do."""
@@ -811,7 +845,7 @@ class Delivery:
             posts = len(self.openmrs.posts)
             try:
                 if self.database.begin(notification, 1):
-                    self.reporter._deliver(notification)
+                    self.sender.deliver(notification)
             finally:
                 assert not told or len(self.openmrs.posts) == posts, "told twice"
 
@@ -877,7 +911,7 @@ def test_the_law_holds_with_all_threads_at_work(tmp_path: Path) -> None:
         site.openmrs = openmrs
         site.at_hand = openmrs.snapshot()
         site.studies = {one.study: one for one in (images(of, "CT", "MR") for of in requests)}
-        site.reporter = site.new_reporter()
+        site.build()
         with site.running():
             site.note(*(images(of, "CT", "MR") for of in requests[start * 10 : start * 10 + 10]))
             if start < 3:

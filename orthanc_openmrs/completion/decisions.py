@@ -7,8 +7,8 @@ time and the person's name in Orthanc. Must not know: HTTP, SQL.
 from collections.abc import Callable
 from typing import Protocol
 
+from orthanc_openmrs.completion.linker import Lists, completions
 from orthanc_openmrs.completion.linking import Link, Orders, Suggestion, suggest
-from orthanc_openmrs.completion.reporter import Lists, completions
 from orthanc_openmrs.errors import Conflict, NotFound
 from orthanc_openmrs.model import (
     Kind,
@@ -50,8 +50,8 @@ class Records(Protocol):
     def report(self, row: NewNotification, user: str) -> Notification: ...
 
 
-class Desk:
-    """Where a person's decisions are taken."""
+class Decisions:
+    """Takes the decisions of persons."""
 
     def __init__(
         self,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from orthanc_openmrs.completion.desk import Desk
+from orthanc_openmrs.completion.decisions import Decisions
+from orthanc_openmrs.completion.linker import Linker
 from orthanc_openmrs.completion.linking import Policy
-from orthanc_openmrs.completion.reporter import Reporter
 from orthanc_openmrs.config import EVIDENCE
 from orthanc_openmrs.errors import Conflict, NotFound, OpenMRSError
 from orthanc_openmrs.model import (
@@ -33,7 +33,7 @@ TEN = request("10", step("41", status=StepStatus.IN_PROGRESS), patient_id=BOB)
 
 
 class Office:
-    """A desk over a database, an OpenMRS and Orthanc's studies."""
+    """Decisions over a database, an OpenMRS and Orthanc's studies."""
 
     def __init__(self) -> None:
         self.clock = FrozenClock(1000.0)
@@ -42,7 +42,7 @@ class Office:
         self.database = Database("sqlite://", clock=self.clock)
         self.studies: dict[str, StudySummary] = {"s": study(study="s", study_instance_uid="1.s")}
         self.decided = 0
-        self.desk = Desk(
+        self.decisions = Decisions(
             records=self.database,
             read_study=self.studies.get,
             snapshot=lambda: self.at_hand,
@@ -54,7 +54,7 @@ class Office:
         )
 
     def on_decision(self, study: str) -> None:
-        """The reporter is woken."""
+        """The linker is woken."""
         self.decided += 1
 
     def has(self, state: NotificationState, step: str = "14", study: str = "s") -> Notification:
@@ -82,7 +82,7 @@ class Office:
                 self.database.discard(made, "bob")
             case _:
                 pass
-        return self.desk.notification(made.id)[0]
+        return self.decisions.notification(made.id)[0]
 
     def states(self) -> dict[str, NotificationState]:
         """The state of each step's notification."""
@@ -114,19 +114,19 @@ def test_what_may_be_decided_in_which_state(
     office: Office, action: str, state: NotificationState, becomes: NotificationState | None
 ) -> None:
     before = office.has(state)
-    kept = len(office.desk.notification(before.id)[1])
+    kept = len(office.decisions.notification(before.id)[1])
     office.clock.now += 50
-    decide = getattr(office.desk, action)
+    decide = getattr(office.decisions, action)
     if becomes is None:
         with pytest.raises(Conflict, match=f"notification {before.id} is {state}"):
             decide(before.id, "alice")
-        assert office.desk.notification(before.id)[0] == before
-        assert (office.decided, len(office.desk.notification(before.id)[1])) == (0, kept)
+        assert office.decisions.notification(before.id)[0] == before
+        assert (office.decided, len(office.decisions.notification(before.id)[1])) == (0, kept)
         return
     after = decide(before.id, "alice")
     assert (after.state, after.id) == (becomes, before.id)
     assert office.decided == 1
-    (decision,) = office.desk.notification(before.id)[1]
+    (decision,) = office.decisions.notification(before.id)[1]
     assert (decision.at, decision.user, decision.action) == (1050, "alice", action)
     assert decision.scheduled_procedure_step_id == before.scheduled_procedure_step_id
 
@@ -135,7 +135,7 @@ def test_a_retry_is_at_once_however_long_the_pause(office: Office) -> None:
     told = office.has(PENDING)
     office.database.retry_later(told, 300, "HTTP 503")
     assert office.database.due_notifications() == []
-    office.desk.retry(told.id, "alice")
+    office.decisions.retry(told.id, "alice")
     (due,) = office.database.due_notifications()
     assert (due.id, due.attempts, due.next_attempt) == (told.id, 1, 1000)
 
@@ -143,21 +143,21 @@ def test_a_retry_is_at_once_however_long_the_pause(office: Office) -> None:
 def test_a_held_study_that_is_retried_is_linked_again(office: Office) -> None:
     told = office.has(HELD)
     assert office.database.due_studies() == []
-    office.desk.retry(told.id, "alice")
+    office.decisions.retry(told.id, "alice")
     (due,) = office.database.due_studies()
     office.studies["s"] = replace(office.studies["s"], accession_number="ACC-7")
-    reporter = Reporter(
-        outbox=office.database,
+    linker = Linker(
+        noted=office.database,
         read_study=office.studies.get,
         snapshot=lambda: office.at_hand,
         lists=office.openmrs,
-        updates=office.openmrs,
         policy=Policy(EVIDENCE),
-        report_in_progress=True,
+        in_progress=lambda: True,
         on_link=lambda study: None,
+        on_decisions=lambda: None,
         clock=office.clock,
     )
-    reporter._link_study(due)
+    linker.link_study(due)
     assert office.states() == {"": DISCARDED, "14": PENDING}
 
 
@@ -165,8 +165,8 @@ def test_every_decision_is_kept_in_order(office: Office) -> None:
     told = office.has(FAILED)
     for at, (action, user) in enumerate((("retry", "alice"), ("retry", ""), ("discard", "bob"))):
         office.clock.now = 2000.0 + at
-        getattr(office.desk, action)(told.id, user)
-    found = [(one.at, one.user, one.action) for one in office.desk.notification(told.id)[1]]
+        getattr(office.decisions, action)(told.id, user)
+    found = [(one.at, one.user, one.action) for one in office.decisions.notification(told.id)[1]]
     assert found == [(2000, "alice", "retry"), (2001, "", "retry"), (2002, "bob", "discard")]
 
 
@@ -174,7 +174,7 @@ def test_every_decision_is_kept_in_order(office: Office) -> None:
 def test_what_doesnt_exist_is_not_found(office: Office, action: str) -> None:
     arguments: tuple[Any, ...] = (1,) if action == "notification" else (1, "alice")
     with pytest.raises(NotFound, match="1"):
-        getattr(office.desk, action)(*arguments)
+        getattr(office.decisions, action)(*arguments)
     assert office.decided == 0
 
 
@@ -199,16 +199,16 @@ def test_what_a_person_may_report(
     office.studies["empty"] = replace(study(study="empty"), series=())
     if problem:
         with pytest.raises(problem, match=words):
-            office.desk.report(study_id, step_id, "alice")
+            office.decisions.report(study_id, step_id, "alice")
         assert office.states() == {}
         assert office.decided == 0
         return
-    told = office.desk.report(study_id, step_id, "alice")
+    told = office.decisions.report(study_id, step_id, "alice")
     assert (told.state, told.evidence, told.study) == (PENDING, "person", "s")
     assert told.scheduled_procedure_step_id == step_id
     assert [n.id for n in office.database.due_notifications()] == [told.id]
     assert office.decided == 1
-    (decision,) = office.desk.notification(told.id)[1]
+    (decision,) = office.decisions.notification(told.id)[1]
     assert (decision.at, decision.user, decision.action) == (1000, "alice", "report")
     assert StatusUpdate.from_json(told.update).parameters == {
         "studyInstanceUID": "1.s",
@@ -237,10 +237,10 @@ def test_a_report_takes_the_place_of_what_was_held_or_refused(
     told = office.has(before)
     if after is None:
         with pytest.raises(Conflict, match="already"):
-            office.desk.report("s", step, "alice")
-        assert office.desk.notification(told.id)[0] == told
+            office.decisions.report("s", step, "alice")
+        assert office.decisions.notification(told.id)[0] == told
         return
-    reported = office.desk.report("s", step, "alice")
+    reported = office.decisions.report("s", step, "alice")
     assert office.states() == after
     assert reported.evidence == "person"
     assert StatusUpdate.from_json(reported.update).parameters["performedProcedureStepID"] == step
@@ -249,7 +249,7 @@ def test_a_report_takes_the_place_of_what_was_held_or_refused(
 def test_the_series_of_the_steps_modality_stands_for_it(office: Office) -> None:
     office.studies["s"] = study(series("SR"), series("MR"), study="s", study_instance_uid="1.s")
     for step_id, uid in (("15", "9.9.MR"), ("14", "9.9.SR")):
-        update = StatusUpdate.from_json(office.desk.report("s", step_id, "").update)
+        update = StatusUpdate.from_json(office.decisions.report("s", step_id, "").update)
         (entry,) = update.body["seriesList"]
         assert entry["seriesInfo"]["seriesInstanceUID"] == uid
         assert entry["instanceInfo"]["patientID"] == ALICE
@@ -257,11 +257,11 @@ def test_the_series_of_the_steps_modality_stands_for_it(office: Office) -> None:
 
 def test_a_step_that_the_list_at_hand_doesnt_know_is_asked_of_a_fresh_one(office: Office) -> None:
     office.at_hand = None
-    assert office.desk.report("s", "14", "alice").state is PENDING
+    assert office.decisions.report("s", "14", "alice").state is PENDING
     assert office.openmrs.reads == 1
     office.openmrs.away = True
     with pytest.raises(OpenMRSError):
-        office.desk.report("s", "15", "alice")
+        office.decisions.report("s", "15", "alice")
     assert office.states() == {"14": PENDING}
 
 
@@ -286,7 +286,7 @@ def test_notifications_are_listed_by_id(
     office.has(FAILED, "15")
     office.has(PENDING, "16")
     office.has(HELD, study="t")
-    found = office.desk.notifications(state, kind=Kind.COMPLETED, limit=limit, since=since)
+    found = office.decisions.notifications(state, kind=Kind.COMPLETED, limit=limit, since=since)
     assert [n.scheduled_procedure_step_id for n in found] == steps
 
 
@@ -301,7 +301,7 @@ def test_what_was_delivered_long_ago_is_listed_no_more_and_in_progress_apart(
     office.database.decide_study(due, "", "", [row])
 
     def listed(kind: Kind) -> list[str]:
-        found = office.desk.notifications(None, kind=kind, limit=100, since=0)
+        found = office.decisions.notifications(None, kind=kind, limit=100, since=0)
         return [n.scheduled_procedure_step_id for n in found]
 
     office.clock.now += 500
