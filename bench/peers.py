@@ -23,7 +23,8 @@ from orthanc_openmrs.worklist.datasets import worklist_file
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
-from trial.orthanc import PLUGINS, ScratchOrthanc, free_port
+from trial.orthanc import PLUGINS, ScratchOrthanc
+from trial.ports import free_port
 from trial.waiting import eventually
 
 NO_DELAY = {"TCP_NODELAY": "1"}

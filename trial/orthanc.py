@@ -7,7 +7,6 @@ are ever stopped, by their pid.
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import requests
 
+from trial.ports import free_port
 from trial.waiting import eventually
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
@@ -23,14 +23,6 @@ SCRIPT = Path(__file__).resolve().parent.parent / "orthancWorklist.py"
 
 START_TIMEOUT = 30
 STOP_TIMEOUT = 20
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class StartFailed(Exception):

@@ -15,7 +15,17 @@ from trial.browser import chromium
 from trial.clinic import Clinic
 from trial.orthanc import ScratchOrthanc
 
+HERE = Path(__file__).parent
+
 expect.set_options(timeout=15_000)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests run in one process, for they share its clinic, which takes long to fill."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
 
 WIDE = {"width": 1280, "height": 860}
 

@@ -18,7 +18,7 @@ import requests
 from requests.auth import HTTPBasicAuth
 
 from trial import scanner
-from trial.orthanc import free_port
+from trial.ports import free_port
 from trial.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]

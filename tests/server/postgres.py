@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trial.orthanc import free_port
+from trial.ports import free_port
 
 VERSIONS = Path("/usr/lib/postgresql")
 TIMEOUT = 60

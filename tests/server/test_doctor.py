@@ -34,7 +34,8 @@ from tests.server import postgres
 from tests.server.conftest import Start, module_keys
 from tests.unit.doubles import serving
 from trial import scanner
-from trial.orthanc import PYTHON_PLUGIN, SCRIPT, ScratchOrthanc, free_port
+from trial.orthanc import PYTHON_PLUGIN, SCRIPT, ScratchOrthanc
+from trial.ports import free_port
 from trial.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,8 @@ from standin.samples import patients
 from tests.server.conftest import module_keys
 from tests.server.test_loop import offered
 from trial import readme, scanner
-from trial.orthanc import PYTHON_PLUGIN, ScratchOrthanc, free_port
+from trial.orthanc import PYTHON_PLUGIN, ScratchOrthanc
+from trial.ports import free_port
 from trial.readme import commands
 from trial.waiting import eventually
 
