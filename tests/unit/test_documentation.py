@@ -31,7 +31,7 @@ from orthanc_openmrs.worklist.matching import Caller, attribute_test, rules
 from orthanc_openmrs.worklist.query import MAX_KEY_TEXT, Key, Query
 from orthanc_openmrs.worklist.service import REMEMBERED_QUERIES, REMEMBERED_QUERY_SIZE
 from tests.unit.builders import ALICE, BOB, TODAY, item, items, request, step
-from tests.unit.test_routes import FAILED, HELD, PENDING, REPORT, Application
+from tests.unit.rest.test_routes import FAILED, HELD, PENDING, REPORT, Application
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(

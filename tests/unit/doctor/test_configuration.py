@@ -82,7 +82,7 @@ def test_what_may_not_be_read_asks_for_sudo(
 
 
 def test_the_projects_own_examples_are_read() -> None:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     variables = {"ORTHANC_USERS": json.dumps({"a": "b"})}
     for name in ("python.json.example", "orthanc.json.example", "docker/orthanc.json"):
         assert len(read_configuration(root / name, variables).values) > 5, name

@@ -55,7 +55,7 @@ from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import TODAY, request, step
 from tests.unit.doubles import Server, answer, serving
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FOUR = {
     "ImagingWorklistURL": "http://127.0.0.1:9/openmrs/ws/rest/v1/worklist/requests",
     "ImagingUpdateRequestStatus": "http://127.0.0.1:9/openmrs/x/updaterequeststatus",

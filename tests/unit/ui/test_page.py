@@ -11,9 +11,9 @@ from orthanc_openmrs.errors import PROBLEMS
 from orthanc_openmrs.model import NotificationState
 from orthanc_openmrs.rest.page import HEADERS, START, TYPES
 from orthanc_openmrs.ui import EXPLORER, read_explorer_script, read_files
-from tests.unit.test_routes import Application
+from tests.unit.rest.test_routes import Application
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FILES = read_files()
 SCRIPTS = {name: body.decode() for name, body in FILES.items() if name.endswith(".js")}
 TEXTS = {
