@@ -5,8 +5,8 @@ what it costs Orthanc to tell OpenMRS of studies; and the REST API over an archi
                  [--json FILE] [--plot FILE]
 
 client: a scanner on a raw socket. openmrs: the stand-in, in a process of its own. queries:
-what is asked. peers: who answers. studies: images, and who sends them. people, archive: made-up
-people, and an Orthanc full of their studies. measure, completion, rest: what is timed of the
+what is asked. peers: who answers. studies: images, and who sends them. archive: an Orthanc full
+of studies of made-up people (`tests.people`). measure, completion, rest: what is timed of the
 worklist, of a study's way to OpenMRS and of the REST API, one function a section. report: the
-tables, the aims, JSON, the picture. candidates, by itself: how well candidates are found.
+tables, the aims, JSON, the picture.
 """

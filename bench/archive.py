@@ -8,9 +8,9 @@ import struct
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.people import strangers
 from bench.studies import Rest, new_uid
 from orthanc_openmrs.mapping.studies import StudyHead
+from tests.people import strangers
 
 CONNECTIONS = 4
 _SOP_CLASS = "1.2.840.10008.5.1.4.1.1.7"

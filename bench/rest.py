@@ -17,8 +17,8 @@ from bench import archive
 from bench.measure import Limits, Routed, median, p95, percentile
 from bench.openmrs import OpenMRS
 from bench.peers import NO_DELAY, NO_PLUGIN, OURS, wait_for_steps
-from bench.people import CULTURES
 from bench.studies import Rest
+from tests.people import CULTURES
 from trial.orthanc import ScratchOrthanc
 from trial.waiting import eventually
 

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from pydicom.datadict import tag_for_keyword
 
-from bench.candidates import SEED, measure
-from bench.people import clinic
 from orthanc_openmrs.completion.linking import TRUNCATIONS
 from orthanc_openmrs.config import SCHEMA, SECTION, Settings, read_settings
 from orthanc_openmrs.mapping.candidates import Evidence
@@ -30,6 +28,8 @@ from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.matching import Caller, attribute_test, rules
 from orthanc_openmrs.worklist.query import MAX_KEY_TEXT, Key, Query
 from orthanc_openmrs.worklist.service import REMEMBERED_QUERIES, REMEMBERED_QUERY_SIZE
+from tests.candidates import SEED, measure
+from tests.people import clinic
 from tests.unit.builders import ALICE, BOB, TODAY, item, items, request, step
 from tests.unit.rest.test_routes import FAILED, HELD, PENDING, REPORT, Application
 
@@ -320,7 +320,7 @@ def test_the_policy_is_documented_as_it_is() -> None:
 
 
 def test_made_up_people_are_found_as_well_as_it_is_told() -> None:
-    """Not more than two of a hundred less: the figures themselves, `bench.candidates` tells."""
+    """Not more than two of a hundred less: the figures themselves, `tests.candidates` tells."""
     text = read(CANDIDATES_DOCUMENT)
     found = measure(clinic(SEED))
     told = {row[0]: float(row[1]) for row in table(text, "the right study is | share")}

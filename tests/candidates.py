@@ -1,4 +1,4 @@
-"""How well candidates are found, measured on made-up people: python -m bench.candidates
+"""How well candidates are found, measured on made-up people: python -m tests.candidates
 
 Decides: what is counted. Must not know: the policy.
 """
@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.people import Case, Clinic, clinic
 from orthanc_openmrs.mapping.candidates import Ranked, rank
+from tests.people import Case, Clinic, clinic
 
 SEED = 20250703
 """The people whose figures docs/candidates.md tells; the policy was made with other ones."""
@@ -105,7 +105,7 @@ def text(found: Found) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.candidates", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.candidates", description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--missed", action="store_true", help="also what wasn't first, and why")
     options = parser.parse_args()
