@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from orthanc_openmrs.openmrs.persons import read_person_name
+from orthanc_openmrs.openmrs.persons import is_signed_in, read_person_name
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,19 @@ def test_a_structured_name_is_read(name: object, expected: str, why: str) -> Non
 )
 def test_what_is_no_patient_has_no_structured_name(body: bytes) -> None:
     assert read_person_name(body) == ""
+
+
+@pytest.mark.parametrize(
+    ("session", "known"),
+    [
+        (b'{"authenticated": true}', True),
+        (b'{"authenticated": false}', False),
+        (b"{}", None),
+        (b"[]", None),
+        (b"<html>", None),
+        (b"[" * 100_000, None),
+        (None, None),
+    ],
+)
+def test_a_session_is_somebodys_or_nobodys(session: bytes | None, known: bool | None) -> None:
+    assert is_signed_in(session) is known

@@ -3,44 +3,19 @@
 import base64
 import gzip
 import json
-import socket
-import ssl
-import subprocess
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from orthanc_openmrs.errors import PROBLEMS, OpenMRSError
-from orthanc_openmrs.openmrs.transport import MAX_VERDICT, OpenMRSClient
+from orthanc_openmrs.openmrs.transport import MAX_VERDICT
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
-from tests.unit.builders import within
 from tests.unit.doubles import Play, Server, answer, serving
-
-SECRET = "pass:wörd-ចាន់"
-UPDATE = StatusUpdate(
-    {"studyInstanceUID": "1.2.3", "performedProcedureStepID": "14"},
-    {"studyInfo": {"accessionNumber": "A 1", "studyDescription": None}, "seriesList": ["ចាន់"]},
-)
-
-
-def client_of(server: Server, **changes: Any) -> OpenMRSClient:
-    """A client of a server."""
-    fields: dict[str, Any] = {
-        "worklist_url": f"{server.url}/ws/rest/v1/worklist/requests",
-        "update_url": f"{server.url}/ws/rest/v1/worklist/updaterequeststatus",
-        "rest_url": f"{server.url}/ws/rest/v1",
-        "username": "zoë",
-        "password": SECRET,
-        "timeout": 5,
-        "update_timeout": 5,
-    }
-    return OpenMRSClient(**(fields | changes))
+from tests.unit.openmrs.clients import SECRET, UPDATE, client_of, refused
 
 
 @pytest.fixture
@@ -48,18 +23,6 @@ def server() -> Iterator[Server]:
     """A server that answers with an empty list."""
     with serving() as found:
         yield found
-
-
-def refused(ask: Callable[[], object], seconds: float = 4) -> OpenMRSError:
-    """The error that a request ends with, in time and without a secret in it."""
-    with within(seconds, "the exchange ends"), pytest.raises(OpenMRSError) as caught:
-        ask()
-    assert caught.value.kind in PROBLEMS
-    texts = f"{caught.value}{caught.value.__cause__}{caught.value.args}"
-    token = base64.b64encode(f"zoë:{SECRET}".encode()).decode()
-    assert not any(secret in texts for secret in (SECRET, "wörd", token))
-    assert len(str(caught.value).splitlines()) == 1
-    return caught.value
 
 
 # --- what is asked -------------------------------------------------------------------------
@@ -456,124 +419,3 @@ def test_each_thread_has_its_own_exchange(server: Server) -> None:
     for thread in threads:
         thread.join()
     assert found == [b"[]"] * 4
-
-
-# --- TLS -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate that localhost signed itself, with its key."""
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    try:
-        subprocess.run(
-            [*make.split(), *names, "-keyout", path, "-out", path.with_suffix(".crt")],
-            check=True,
-            capture_output=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("openssl can't make a certificate here")
-    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
-    return path
-
-
-def tls_of(certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> ssl.SSLContext:
-    """A server's TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    context.minimum_version = version
-    return context
-
-
-@pytest.mark.parametrize(
-    ("verify", "words"),
-    [("system", "certificate refused"), ("ours", ""), ("no", "")],
-)
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_a_certificate_is_accepted_only_where_it_is_trusted(
-    certificate: Path, verify: str, words: str
-) -> None:
-    trust: dict[str, bool | str] = {
-        "system": True,
-        "ours": str(certificate.with_suffix(".crt")),
-        "no": False,
-    }
-    with serving(tls_of(certificate)) as server:
-        client = client_of(server, verify=trust[verify])
-        if words:
-            found = refused(client.get_list)
-            assert found.kind == "tls"
-            assert words in str(found)
-            assert server.asked == []
-        else:
-            assert client.get_list() == b"[]"
-
-
-def test_a_certificate_of_another_name_is_refused(certificate: Path) -> None:
-    with serving(tls_of(certificate)) as server:
-        trust = str(certificate.with_suffix(".crt"))
-        url = server.url.replace("localhost", "127.0.0.1")
-        found = refused(client_of(server, worklist_url=url, verify=trust).get_list)
-        assert found.kind == "tls"
-
-
-def expired(certificate: Path) -> Path:
-    """The same key with a certificate that was good until yesterday."""
-    folder = certificate.parent
-    (folder / "index.txt").touch()
-    (folder / "ca.conf").write_text(
-        "[ca]\ndefault_ca = own\n[own]\n"
-        f"database = {folder}/index.txt\nnew_certs_dir = {folder}\nrand_serial = yes\n"
-        "default_md = sha256\npolicy = any\nx509_extensions = names\n"
-        "[any]\ncommonName = supplied\n[names]\nsubjectAltName = DNS:localhost\n"
-    )
-    request, path = folder / "request.pem", folder / "expired.pem"
-    key, subject = ["-key", str(certificate)], ["-subj", "/CN=localhost"]
-    dates = ["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"]
-    sign = ["-config", str(folder / "ca.conf"), "-selfsign", "-keyfile", str(certificate)]
-    for command in (
-        ["req", "-new", *key, *subject, "-out", str(request)],
-        ["ca", "-batch", "-notext", *sign, *dates, "-in", str(request), "-out", str(path)],
-    ):
-        subprocess.run(["openssl", *command], check=True, capture_output=True)
-    path.with_suffix(".crt").write_text(path.read_text())
-    path.write_text(path.read_text() + certificate.read_text().partition("-----BEGIN CERT")[0])
-    return path
-
-
-def test_an_expired_certificate_is_refused_though_it_is_trusted(certificate: Path) -> None:
-    old = expired(certificate)
-    with serving(tls_of(old)) as server:
-        found = refused(client_of(server, verify=str(old.with_suffix(".crt"))).get_list)
-        assert (found.kind, "expired" in str(found)) == ("tls", True), found
-        assert server.asked == []
-
-
-def test_http_where_tls_is_spoken_and_the_other_way_round_is_told(
-    server: Server, certificate: Path
-) -> None:
-    url = server.url.replace("http:", "https:")
-    assert refused(client_of(server, worklist_url=url).get_list).kind in ("tls", "unreachable")
-    with serving(tls_of(certificate)) as secure:
-        url = secure.url.replace("https:", "http:")
-        assert refused(client_of(secure, worklist_url=url).get_list).kind == "unreachable"
-
-
-def test_a_client_shows_its_certificate(certificate: Path) -> None:
-    tls = tls_of(certificate)
-    tls.verify_mode = ssl.CERT_REQUIRED
-    trust = str(certificate.with_suffix(".crt"))
-    tls.load_verify_locations(trust)
-    with serving(tls) as server:
-        shown = client_of(server, verify=trust, client_certificate=(trust, str(certificate)))
-        assert shown.get_list() == b"[]"
-        assert refused(client_of(server, verify=trust).get_list).kind in ("tls", "unreachable")
-
-
-def test_a_port_that_takes_but_never_speaks_tls_is_a_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as dumb:
-        url = f"https://127.0.0.1:{dumb.getsockname()[1]}/"
-        client = OpenMRSClient(worklist_url=url, update_url=url, timeout=0.3)
-        assert refused(client.get_list).kind == "timeout"

@@ -7,7 +7,13 @@ import pytest
 
 from orthanc_openmrs.model import ImagingRequest
 from orthanc_openmrs.openmrs.imaging_list import read_list
-from orthanc_openmrs.openmrs.verdicts import StatusUpdate, Verdict, judge, status_update
+from orthanc_openmrs.openmrs.verdicts import (
+    StatusUpdate,
+    Verdict,
+    judge,
+    judge_empty_update,
+    status_update,
+)
 from tests.unit.builders import ALICE, request, series, study
 
 
@@ -167,3 +173,11 @@ def test_the_verdict_on_an_answer(status: int, body: bytes, verdict: Verdict, wh
 )
 def test_the_reason_is_the_servers_own_words(status: int, body: bytes, reason: str) -> None:
     assert judge(status, body).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(200, ""), (400, ""), (302, "credentials"), (403, "privilege"), (503, "server-error")],
+)
+def test_the_answer_to_an_update_of_no_step_is_understood(status: int, kind: str) -> None:
+    assert judge_empty_update(status, b"") == kind
