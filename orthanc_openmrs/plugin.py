@@ -29,14 +29,18 @@ from orthanc_openmrs.errors import PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
 from orthanc_openmrs.host.studies import OrthancStudies
-from orthanc_openmrs.mapping.keeper import Keeper
 from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
+from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
 from orthanc_openmrs.openmrs.transport import OpenMRSClient
-from orthanc_openmrs.rest.mapping_routes import MappingRoutes
+from orthanc_openmrs.rest.notifications import NotificationRoutes
+from orthanc_openmrs.rest.openapi import with_document
+from orthanc_openmrs.rest.page import PageRoutes
 from orthanc_openmrs.rest.router import Router
-from orthanc_openmrs.rest.routes import Routes
+from orthanc_openmrs.rest.status import StatusRoutes
+from orthanc_openmrs.rest.studies import StudyRoutes
+from orthanc_openmrs.rest.worklist import WorklistRoutes
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.store.engine import SchemaTooNew
 from orthanc_openmrs.ui import read_explorer_script, read_files
@@ -105,11 +109,11 @@ class Plugin:
             studies=studies,
             records=self._database,
             metadata=settings.patient_metadata,
-            later=self._look_at,
+            later=self._check_mapping,
             clock=time.time,
         )
         self._mapping = mapping
-        self._keeper = Keeper(mapping)
+        self._synchroniser = Synchroniser(mapping)
         self._sender = Sender(
             outcomes=self._database,
             lists=self._refresher,
@@ -147,36 +151,40 @@ class Plugin:
             on_decision=self._decided,
             clock=time.time,
         )
-        routes = Routes(
+        status = StatusRoutes(
             worklist=self.worklist,
-            read_now=lambda: self._refresher.read_now(2 * settings.timeout),
             source_status=lambda: self._refresher.status,
             generation=lambda: self._sender.generation,
-            decisions=decisions,
-            look_up_study=guards.look_up_study(host),
             backlog=self._watch.asked,
             examine=lambda: self._doctor.findings(),
-            page=read_files(),
-            further=MappingRoutes(
-                mapping=mapping,
-                patients=Patients(
-                    get_patient=self._client.get_patient,
-                    snapshot=lambda: self.worklist.snapshot,
-                    source_status=lambda: self._refresher.status,
-                    timeout=settings.timeout,
-                ),
-                notifications=lambda study: self._database.list_notifications(study=study),
-                plugins=studies.plugins,
-                viewers=settings.viewers,
-            ).table(),
         )
+        worklist = WorklistRoutes(
+            worklist=self.worklist,
+            read_now=lambda: self._refresher.read_now(2 * settings.timeout),
+        )
+        notifications = NotificationRoutes(
+            decisions=decisions, look_up_study=guards.look_up_study(host)
+        )
+        patients_studies = StudyRoutes(
+            mapping=mapping,
+            patients=Patients(
+                get_patient=self._client.get_patient,
+                snapshot=lambda: self.worklist.snapshot,
+                source_status=lambda: self._refresher.status,
+                timeout=settings.timeout,
+            ),
+            notifications=lambda study: self._database.list_notifications(study=study),
+            plugins=studies.plugins,
+            viewers=settings.viewers,
+        )
+        nouns = (status, worklist, notifications, patients_studies, PageRoutes(read_files()))
+        self.router = Router(with_document(row for noun in nouns for row in noun.table()))
         self._doctor = Doctor(
             read=lambda: _read(host),
             get=get,
-            status=routes.known,
+            status=status.current,
             snapshot=lambda: self.worklist.snapshot,
         )
-        self.router = Router(routes.table())
 
     def _open_database(self) -> None:
         """Without its database the plugin still serves the worklist, and tries again; a
@@ -188,11 +196,11 @@ class Plugin:
         except StoreError as problem:
             _log.error("%s", problem)
 
-    def _look_at(self, study: str) -> None:
-        self._keeper.look_at(study)
+    def _check_mapping(self, study: str) -> None:
+        self._synchroniser.enqueue(study)
 
     def _linked(self, study: str) -> None:
-        self._keeper.look_at(study)
+        self._synchroniser.enqueue(study)
         self._watch.want()
 
     def _decided(self, study: str) -> None:
@@ -224,9 +232,9 @@ class Plugin:
         elif change_type == self._change_type.DELETED:
             if level == self._resource_type.STUDY:
                 self._mapping.forget(resource)
-                self._keeper.look_at(resource)
+                self._synchroniser.enqueue(resource)
         elif change_type == self._change_type.ORTHANC_STARTED:
-            self._keeper.start()
+            self._synchroniser.start()
             self._changes.start()
             self._linker.start()
             self._dispatcher.start()
@@ -244,7 +252,7 @@ class Plugin:
             self._linker,
             self._dispatcher,
             self._changes,
-            self._keeper,
+            self._synchroniser,
             self._refresher,
         ]
         if self._book:

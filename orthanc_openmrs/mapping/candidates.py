@@ -11,7 +11,7 @@ from datetime import date
 from enum import Enum
 from heapq import nlargest
 
-from orthanc_openmrs.mapping.names import Likeness, Name, NameComparison, read_names
+from orthanc_openmrs.mapping.likeness import Likeness, Name, NameComparison, read_names
 from orthanc_openmrs.mapping.studies import StudyHead
 from orthanc_openmrs.model import Demographics
 from orthanc_openmrs.worklist import values

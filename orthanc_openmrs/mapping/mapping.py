@@ -299,7 +299,7 @@ class PatientMapping:
 
     # --- what follows of a study's life ---
 
-    def settle(self, study: str) -> None:
+    def synchronise(self, study: str) -> None:
         """Something became of a study: what was said of one that is gone is forgotten, the
         metadata of one that is there are brought up to date. May raise what Orthanc raises."""
         asked = self._clock()

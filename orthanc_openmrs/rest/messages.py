@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 JSON = "application/json"
@@ -67,6 +68,13 @@ class HttpError(Exception):
 def answer(document: Any) -> Response:
     """A 200 with a JSON body."""
     return Response(200, _bytes(document))
+
+
+def moment(seconds: float) -> str | None:
+    """A time in Orthanc's form, in UTC; None for never."""
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def _bytes(document: Any) -> bytes:

@@ -5,13 +5,13 @@ not know: the handlers, what is in the table.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orthanc_openmrs import __version__
-from orthanc_openmrs.rest.messages import JSON, REASONS
+from orthanc_openmrs.rest.messages import JSON, REASONS, Request, Response, answer
 from orthanc_openmrs.rest.router import Route
-from orthanc_openmrs.rest.schemas import PATH_PARAMETERS, SCHEMAS, Parameter, Schema, ref
+from orthanc_openmrs.rest.schemas import ANYTHING, NAME, TEXT, Named, Parameter, Schema, record
 
 ABOUT = (
     "Under Orthanc's own authentication: without credentials every route is 401 where Orthanc "
@@ -19,12 +19,46 @@ ABOUT = (
     "is refused by Orthanc itself."
 )
 
+ERROR = Named(
+    "Error",
+    record(
+        HttpError=TEXT,
+        HttpStatus={"type": "integer", "minimum": 400, "maximum": 599},
+        Message=NAME,
+        Details=TEXT,
+        Method=TEXT,
+        Uri=TEXT,
+    ),
+)
+
+
+def with_document(routes: Iterable[Route]) -> list[Route]:
+    """The table with one row more: its own description."""
+    table = list(routes)
+
+    def openapi(request: Request) -> Response:
+        """GET /openmrs/openapi.json"""
+        return answer(document(table))
+
+    table.append(
+        Route(
+            "GET",
+            "/openmrs/openapi.json",
+            openapi,
+            "This document (OpenAPI 3.1)",
+            answer=ANYTHING,
+        )
+    )
+    return table
+
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """The whole document."""
+    components: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        operation = _referred(_operation(route), components)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -38,7 +72,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
-            "schemas": SCHEMAS,
+            "schemas": dict(sorted(components.items())),
         },
     }
 
@@ -58,6 +92,21 @@ def names_in(path: str) -> list[str]:
     return re.findall(r"{(\w+)}", path)
 
 
+def _referred(found: Any, components: dict[str, Any]) -> Any:
+    """The same, with a reference for each schema that has a name, which is put into
+    `components`."""
+    if isinstance(found, Mapping):
+        told = {key: _referred(value, components) for key, value in found.items()}
+        if not isinstance(found, Named):
+            return told
+        if components.setdefault(found.name, told) != told:
+            raise ValueError(f"two schemas have the name {found.name}")
+        return {"$ref": f"#/components/schemas/{found.name}"}
+    if isinstance(found, list):
+        return [_referred(value, components) for value in found]
+    return found
+
+
 def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
@@ -67,8 +116,8 @@ def _operation(route: Route) -> dict[str, Any]:
                 "name": name,
                 "in": "path",
                 "required": True,
-                "description": PATH_PARAMETERS[name],
-                "schema": {"type": "string", "minLength": 1},
+                "description": route.names[name],
+                "schema": NAME,
             }
             for name in names_in(route.path)
         ]
@@ -79,7 +128,7 @@ def _operation(route: Route) -> dict[str, Any]:
                 str(status): {
                     "description": REASONS[status],
                     **({"headers": _RETRY_AFTER} if status == 503 else {}),
-                    "content": _content(ref("Error"), JSON),
+                    "content": _content(ERROR, JSON),
                 }
                 for status in statuses(route)
             },

@@ -59,6 +59,7 @@ class PageRoutes:
                     path,
                     handler,
                     "A file of the page",
+                    {"file": "the name of a file of the page"},
                     answer=TEXT,
                     media="*/*",
                 )

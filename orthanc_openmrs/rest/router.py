@@ -5,7 +5,7 @@ not know: what a handler does.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -31,7 +31,8 @@ Handler = Callable[..., Response]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the table. `{name}` in `path` stands for one segment, given by name.
+    """One row of the table. `{name}` in `path` stands for one segment, given by name, and
+    `names` says what it is.
 
     `query`, `body`, `body_required`, `answer` (of `media`) and `errors` are what OpenAPI tells of
     it; the errors that follow from the method and the path are added there.
@@ -41,6 +42,7 @@ class Route:
     path: str
     handler: Handler
     summary: str
+    names: Mapping[str, str] = field(default_factory=dict)
     query: tuple[Parameter, ...] = ()
     body: Schema | None = None
     body_required: bool = True

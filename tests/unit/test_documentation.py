@@ -14,15 +14,15 @@ from pydicom.datadict import tag_for_keyword
 from orthanc_openmrs.completion.linking import TRUNCATIONS
 from orthanc_openmrs.config import SCHEMA, SECTION, Settings, read_settings
 from orthanc_openmrs.mapping.candidates import Evidence
+from orthanc_openmrs.mapping.likeness import LONGEST_NAME, MOST_WORDS
 from orthanc_openmrs.mapping.mapping import MOST_RANKED
-from orthanc_openmrs.mapping.names import LONGEST_NAME, MOST_WORDS
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
 from orthanc_openmrs.openmrs.imaging_list import MAX_STEPS
-from orthanc_openmrs.rest.mapping_routes import USUAL_CANDIDATES
 from orthanc_openmrs.rest.messages import REASONS
 from orthanc_openmrs.rest.router import LARGEST_BODY
-from orthanc_openmrs.rest.routes import FILTERS
-from orthanc_openmrs.rest.schemas import LARGEST_PAGE, MOST_CANDIDATES
+from orthanc_openmrs.rest.schemas import LARGEST_PAGE
+from orthanc_openmrs.rest.studies import MOST_CANDIDATES, USUAL_CANDIDATES
+from orthanc_openmrs.rest.worklist import FILTERS
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, Attribute, Level
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.matching import Caller, attribute_test, rules

@@ -21,7 +21,7 @@ from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.metrics import FAILED
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, error
 from orthanc_openmrs.rest.router import Route, Router
-from orthanc_openmrs.rest.schemas import KEYWORDS
+from orthanc_openmrs.rest.worklist import KEYWORDS
 from orthanc_openmrs.worklist.service import Answers
 from tests.unit.doubles import (
     Connection,
@@ -191,7 +191,7 @@ def respond(request: Request) -> Response:
 
     any_query = (KEYWORDS,)
     return Router(
-        [Route(method, "/r/{name}", handler, "", any_query) for method in ("GET", "POST")]
+        [Route(method, "/r/{name}", handler, "", query=any_query) for method in ("GET", "POST")]
     ).respond(request)
 
 

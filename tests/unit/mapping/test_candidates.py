@@ -17,7 +17,7 @@ from orthanc_openmrs.mapping.candidates import (
     rank,
     traits_of,
 )
-from orthanc_openmrs.mapping.names import Likeness, NameComparison, read_names
+from orthanc_openmrs.mapping.likeness import Likeness, NameComparison, read_names
 from orthanc_openmrs.mapping.studies import StudyHead
 from orthanc_openmrs.model import Demographics
 from orthanc_openmrs.openmrs.persons import read_patient

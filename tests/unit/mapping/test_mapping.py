@@ -9,7 +9,6 @@ import pytest
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping import mapping as module
-from orthanc_openmrs.mapping.keeper import MOST_WAITING, Keeper
 from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.ownership import (
     Owner,
@@ -20,11 +19,12 @@ from orthanc_openmrs.mapping.ownership import (
 )
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.studies import SeriesHead, StudyHead, read_study_head
+from orthanc_openmrs.mapping.synchroniser import MOST_WAITING, Synchroniser
 from orthanc_openmrs.mapping.viewers import prefix_of, viewer_links, viewer_settings
 from orthanc_openmrs.model import Kind, LinkedStep, NewNotification, NotificationState
-from orthanc_openmrs.rest.mapping_routes import MappingRoutes
 from orthanc_openmrs.rest.messages import Request, Response
 from orthanc_openmrs.rest.router import LARGEST_BODY, Router
+from orthanc_openmrs.rest.studies import StudyRoutes
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from tests.unit.builders import ALICE, BOB, FrozenClock
@@ -190,7 +190,7 @@ class Clinic:
             clock=self.clock,
         )
         self.router = Router(
-            MappingRoutes(
+            StudyRoutes(
                 mapping=self.mapping,
                 patients=nobody(),
                 notifications=lambda study: self.database.list_notifications(study=study),
@@ -415,10 +415,10 @@ def test_what_was_said_goes_with_the_study_and_stays_with_one_that_came_back(
     clinic.clock.now += 1
     clinic.goes(0)
     del clinic.orthanc.routes[f"/studies/{orthanc_id(3)}/metadata/{NUMBER}"]
-    keeper = Keeper(clinic.mapping)
+    synchroniser = Synchroniser(clinic.mapping)
     for number in (0, 3):  # Orthanc says of both that they are deleted; one was replaced
-        keeper.look_at(orthanc_id(number))
-    assert keeper.work()
+        synchroniser.enqueue(orthanc_id(number))
+    assert synchroniser.work()
     assert clinic.database.assigned_after("", 10) == [orthanc_id(3)]
     assert clinic.metadata(3) == ALICE
     clinic.orthanc.has(ZERO, 0, "H-0")
@@ -434,7 +434,7 @@ def test_what_went_while_nobody_listened_is_forgotten_at_the_start(
     clinic.clock.now += 1
     for number in (0,) if left else (0, 1, 2, 3):
         clinic.goes(number)
-    assert Keeper(clinic.mapping).work()
+    assert Synchroniser(clinic.mapping).work()
     # An Orthanc without any study is another one than was: nothing is forgotten for it.
     kept = [orthanc_id(3)] if left else [ZERO, orthanc_id(3)]
     assert clinic.database.assigned_after("", 10) == kept
@@ -447,7 +447,7 @@ class Odd:
         self.problem: Exception | None = StoreError("the database fails")
         self.done: list[str] = []
 
-    def settle(self, study: str) -> None:
+    def synchronise(self, study: str) -> None:
         """Look at one."""
         if self.problem:
             raise self.problem
@@ -455,22 +455,22 @@ class Odd:
 
     def forget_gone(self, stopping: Callable[[], bool]) -> None:
         """Look at all."""
-        self.settle("all")
+        self.synchronise("all")
 
 
 def test_what_cannot_be_looked_at_is_looked_at_again() -> None:
     odd = Odd()
-    keeper = Keeper(odd)
-    keeper.look_at("s")
-    assert not keeper.work()
+    synchroniser = Synchroniser(odd)
+    synchroniser.enqueue("s")
+    assert not synchroniser.work()
     odd.problem = None
-    assert keeper.work()
+    assert synchroniser.work()
     assert sorted(odd.done) == ["all", "s"]
-    assert keeper.work()
+    assert synchroniser.work()
     assert len(odd.done) == 2
     for number in range(MOST_WAITING + 1):
-        keeper.look_at(str(number))
-    assert keeper.work()
+        synchroniser.enqueue(str(number))
+    assert synchroniser.work()
     assert len(odd.done) == 2 + MOST_WAITING + 1
     assert odd.done[-1] == "all"
 

@@ -26,11 +26,22 @@ from orthanc_openmrs.model import (
     RequestList,
     StepStatus,
 )
-from orthanc_openmrs.rest.mapping_routes import MappingRoutes
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
+from orthanc_openmrs.rest.messages import (
+    HttpError,
+    Request,
+    Response,
+    answer,
+    moment,
+    user_of,
+)
+from orthanc_openmrs.rest.notifications import NotificationRoutes
+from orthanc_openmrs.rest.openapi import with_document
+from orthanc_openmrs.rest.page import PageRoutes
 from orthanc_openmrs.rest.router import LARGEST_BODY, Route, Router
-from orthanc_openmrs.rest.routes import Routes, moment
 from orthanc_openmrs.rest.schemas import LARGEST_PAGE
+from orthanc_openmrs.rest.status import StatusRoutes
+from orthanc_openmrs.rest.studies import StudyRoutes
+from orthanc_openmrs.rest.worklist import WorklistRoutes
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.ui import read_files
 from orthanc_openmrs.worklist.attributes import KNOWN
@@ -91,37 +102,39 @@ class Application:
         self.orthanc.has("27f7126f-4f66fb14-03f4081b-f9341db2-53925988", 1, ALICE)
         self.orthanc.has("e0000000-00000000-00000000-00000000-00000000", 2, "SCAN-2")
         studies = OrthancStudies(self.orthanc)
-        self.router = Router(
-            Routes(
+        nouns = (
+            StatusRoutes(
                 worklist=self.worklist,
                 source_status=lambda: self.source,
                 generation=lambda: "v2",
-                read_now=lambda: self.read_now(1),
-                decisions=decisions,
-                look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get,
                 backlog=self.backlog,
-                page=read_files(),
                 examine=lambda: self.findings,
-                further=MappingRoutes(
-                    mapping=PatientMapping(
-                        studies=studies,
-                        records=self.database,
-                        metadata=0,
-                        later=lambda study: None,
-                        clock=self.clock,
-                    ),
-                    patients=Patients(
-                        get_patient=self.get_patient,
-                        snapshot=lambda: self.worklist.snapshot,
-                        source_status=lambda: self.source,
-                        timeout=1,
-                    ),
-                    notifications=lambda study: self.database.list_notifications(study=study),
-                    plugins=studies.plugins,
-                    viewers=ViewerSettings(),
-                ).table(),
-            ).table()
+            ),
+            WorklistRoutes(worklist=self.worklist, read_now=lambda: self.read_now(1)),
+            NotificationRoutes(
+                decisions=decisions, look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get
+            ),
+            StudyRoutes(
+                mapping=PatientMapping(
+                    studies=studies,
+                    records=self.database,
+                    metadata=0,
+                    later=lambda study: None,
+                    clock=self.clock,
+                ),
+                patients=Patients(
+                    get_patient=self.get_patient,
+                    snapshot=lambda: self.worklist.snapshot,
+                    source_status=lambda: self.source,
+                    timeout=1,
+                ),
+                notifications=lambda study: self.database.list_notifications(study=study),
+                plugins=studies.plugins,
+                viewers=ViewerSettings(),
+            ),
+            PageRoutes(read_files()),
         )
+        self.router = Router(with_document(row for noun in nouns for row in noun.table()))
 
     def read_now(self, timeout: float) -> Snapshot:
         """A fresh list, or why there is none."""

@@ -1,4 +1,4 @@
-"""The routes of patients and their studies.
+"""The routes of studies and of the patients whose they are.
 
 Decides: what each answers. Must not know: Orthanc's module, SQL.
 """
@@ -7,35 +7,95 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from orthanc_openmrs.mapping.mapping import MappedStudy, PatientMapping
-from orthanc_openmrs.mapping.ownership import is_uuid
+from orthanc_openmrs.mapping.ownership import Source, is_uuid
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.viewers import ViewerSettings, prefix_of, viewer_links
 from orthanc_openmrs.model import Notification
 from orthanc_openmrs.rest.arguments import json_body, number, yes_or_no
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
+from orthanc_openmrs.rest.notifications import NOTIFICATION, STUDY_IN_PATH
 from orthanc_openmrs.rest.router import Route
-from orthanc_openmrs.rest.routes import describe_notification
 from orthanc_openmrs.rest.schemas import (
-    ASSIGNED,
-    CANDIDATES,
+    COUNT,
+    FLAG,
     LARGEST_PAGE,
     LARGEST_SINCE,
     LIMIT,
-    MOST_CANDIDATES,
+    NAME,
     SINCE,
+    TEXT,
+    TEXTS,
+    Keys,
+    Named,
+    Parameter,
+    Schema,
     array,
-    ref,
+    record,
 )
 
 USUAL_PAGE = 100
 """Studies of one answer, where no `limit` is asked for: each costs calls to Orthanc."""
 
-
 USUAL_CANDIDATES = 20
 """Candidates, where no `limit` is asked for."""
 
+MOST_CANDIDATES = 100
+"""Candidates of one answer."""
 
-class MappingRoutes:
+STUDY = Keys[MappedStudy](
+    {
+        "ID": (TEXT, lambda found: found.head.study),
+        "StudyInstanceUID": (TEXT, lambda found: found.head.study_instance_uid),
+        "PatientID": (TEXT, lambda found: found.head.patient_id),
+        "PatientName": (TEXT, lambda found: found.head.patient_name),
+        "StudyDate": (TEXT, lambda found: found.head.study_date),
+        "StudyDescription": (TEXT, lambda found: found.head.study_description),
+        "ModalitiesInStudy": (
+            TEXTS,
+            lambda found: sorted({one.modality for one in found.series} - {""}),
+        ),
+        "Series": (COUNT, lambda found: len(found.series)),
+        "Instances": (COUNT, lambda found: sum(one.instances for one in found.series)),
+        "Patient": (
+            {"type": ["string", "null"], "description": "its uuid, null for nobody"},
+            lambda found: found.owner.patient or None,
+        ),
+        "Source": (
+            {"enum": [*Source, None], "description": "what says whose it is"},
+            lambda found: found.owner.source.value if found.owner.source else None,
+        ),
+        "Steps": (TEXTS, lambda found: list(found.owner.steps)),
+    }
+)
+"""A study; the viewers that the answer adds depend on who asks."""
+
+_KEYS: dict[str, Schema] = {
+    **STUDY.schemas,
+    "Viewers": {"type": "object", "additionalProperties": TEXT},
+}
+_STUDY = Named("Study", record(**_KEYS))
+_STUDY_AND_NOTIFICATIONS = Named(
+    "StudyAndNotifications",
+    record(**_KEYS, Notifications={"type": "array", "items": record(**NOTIFICATION.schemas)}),
+)
+_CANDIDATE = Named(
+    "Candidate",
+    record(
+        **_KEYS,
+        Score={"type": "integer", "minimum": 1, "maximum": 100},
+        Reasons={"type": "array", "items": NAME, "minItems": 1},
+    ),
+)
+
+PATIENT_IN_PATH = {"uuid": "the uuid of a patient in OpenMRS"}
+
+ASSIGNED = Parameter("assigned", "only those that are somebody's, or nobody's", FLAG)
+CANDIDATES = Parameter(
+    "limit", "candidates at most", {"type": "integer", "minimum": 1, "maximum": MOST_CANDIDATES}
+)
+
+
+class StudyRoutes:
     """The handlers, over the mapping and OpenMRS's patients."""
 
     def __init__(
@@ -56,15 +116,15 @@ class MappingRoutes:
     def table(self) -> list[Route]:
         """Every route."""
         of_patient = "/openmrs/patients/{uuid}/studies"
-        mapped = ref("Study")
         return [
             Route(
                 "GET",
                 of_patient,
                 self.patient,
                 "A patient's studies",
+                PATIENT_IN_PATH,
                 query=(LIMIT, SINCE),
-                answer=array(mapped),
+                answer=array(_STUDY),
                 errors=(503,),
             ),
             Route(
@@ -72,9 +132,10 @@ class MappingRoutes:
                 of_patient + "/{study}",
                 self.assign,
                 "A study is this patient's",
-                body=ref("Assignment"),
+                PATIENT_IN_PATH | STUDY_IN_PATH,
+                body=Named("Assignment", record({"Force": FLAG})),
                 body_required=False,
-                answer=mapped,
+                answer=_STUDY,
                 errors=(409, 503),
             ),
             Route(
@@ -82,7 +143,8 @@ class MappingRoutes:
                 of_patient + "/{study}",
                 self.unassign,
                 "A study is nobody's",
-                answer=mapped,
+                PATIENT_IN_PATH | STUDY_IN_PATH,
+                answer=_STUDY,
                 errors=(409, 503),
             ),
             Route(
@@ -90,8 +152,9 @@ class MappingRoutes:
                 "/openmrs/patients/{uuid}/candidates",
                 self.candidates,
                 "Studies that are nobody's and may be a patient's",
+                PATIENT_IN_PATH,
                 query=(CANDIDATES,),
-                answer={**array(ref("Candidate")), "maxItems": MOST_CANDIDATES},
+                answer={**array(_CANDIDATE), "maxItems": MOST_CANDIDATES},
                 errors=(503,),
             ),
             Route(
@@ -100,7 +163,7 @@ class MappingRoutes:
                 self.studies,
                 "Studies, somebody's and nobody's",
                 query=(ASSIGNED, LIMIT, SINCE),
-                answer=array(mapped),
+                answer=array(_STUDY),
                 errors=(503,),
             ),
             Route(
@@ -108,7 +171,8 @@ class MappingRoutes:
                 "/openmrs/studies/{study}",
                 self.study,
                 "Whose a study is",
-                answer=ref("StudyAndNotifications"),
+                STUDY_IN_PATH,
+                answer=_STUDY_AND_NOTIFICATIONS,
                 errors=(409, 503),
             ),
         ]
@@ -162,27 +226,15 @@ class MappingRoutes:
         return answer(
             {
                 **self._describe(found, request),
-                "Notifications": [describe_notification(one) for one in told],
+                "Notifications": [NOTIFICATION.describe(one) for one in told],
             }
         )
 
     def _describe(self, found: MappedStudy, request: Request) -> dict[str, Any]:
-        head, owner = found.head, found.owner
         return {
-            "ID": head.study,
-            "StudyInstanceUID": head.study_instance_uid,
-            "PatientID": head.patient_id,
-            "PatientName": head.patient_name,
-            "StudyDate": head.study_date,
-            "StudyDescription": head.study_description,
-            "ModalitiesInStudy": sorted({one.modality for one in found.series} - {""}),
-            "Series": len(found.series),
-            "Instances": sum(one.instances for one in found.series),
-            "Patient": owner.patient or None,
-            "Source": owner.source.value if owner.source else None,
-            "Steps": list(owner.steps),
+            **STUDY.describe(found),
             "Viewers": viewer_links(
-                head,
+                found.head,
                 found.series,
                 plugins=self._plugins(),
                 settings=self._viewers,

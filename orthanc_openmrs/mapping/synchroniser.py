@@ -1,7 +1,7 @@
-"""Keeps the mapping as long as its study, in a thread.
+"""Brings the mapping up to date with the studies that there are, in a thread.
 
-Decides: when a study is looked at. Orthanc says that a study is deleted also where it is
-replaced at once by the same one (`OverwriteInstances`), so that it is looked at before anything
+Decides: when a study is checked. Orthanc says that a study is deleted also where it is
+replaced at once by the same one (`OverwriteInstances`), so that it is checked before anything
 is forgotten. Must not know: what is done then.
 """
 
@@ -15,7 +15,7 @@ from orthanc_openmrs.worker import Worker
 _log = logging.getLogger(__name__)
 
 MOST_WAITING = 100_000
-"""Studies that wait to be looked at. Beyond, all of which anything was said are looked at."""
+"""Studies in the queue. Beyond, all of which anything was said are checked."""
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
@@ -25,12 +25,12 @@ LONGEST_PAUSE = 60.0
 class Mapping(Protocol):
     """What is done with a study."""
 
-    def settle(self, study: str) -> None: ...
+    def synchronise(self, study: str) -> None: ...
     def forget_gone(self, stopping: Callable[[], bool]) -> None: ...
 
 
-class Keeper(Worker):
-    """Looks at studies of which something became, first at all of which anything was said."""
+class Synchroniser(Worker):
+    """Checks studies of which something became, first all of which anything was said."""
 
     def __init__(self, mapping: Mapping) -> None:
         super().__init__("mapping")
@@ -39,8 +39,8 @@ class Keeper(Worker):
         self._all = True  # what went while Orthanc was down
         self._lock = threading.Lock()
 
-    def look_at(self, study: str) -> None:
-        """Something became of a study; it is looked at soon."""
+    def enqueue(self, study: str) -> None:
+        """Something became of a study; it is checked soon."""
         with self._lock:
             if len(self._waiting) < MOST_WAITING:
                 self._waiting.add(study)
@@ -60,7 +60,7 @@ class Keeper(Worker):
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def work(self) -> bool:
-        """Look at all that waits; False where some of it can't be looked at now."""
+        """Check all that waits; False where some of it can't be checked now."""
         with self._lock:
             waiting, self._waiting = self._waiting, set()
             everything, self._all = self._all, False
@@ -70,7 +70,7 @@ class Keeper(Worker):
             if self._stopping.is_set():
                 return True
             try:
-                self._mapping.settle(study)
+                self._mapping.synchronise(study)
             except Exception as error:  # one odd study must not stop the others
                 failed.add(study)
                 problem = type(error).__name__

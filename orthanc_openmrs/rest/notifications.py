@@ -1,0 +1,254 @@
+"""The routes of the notifications, and of what persons decide about them.
+
+Decides: what is told of a notification, and of the study and the steps that a person compares
+before a decision. Must not know: Orthanc's module, SQL.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from orthanc_openmrs.completion.decisions import Decisions
+from orthanc_openmrs.errors import NotFound
+from orthanc_openmrs.model import Kind, Notification, NotificationState, StudySummary
+from orthanc_openmrs.rest.arguments import json_body, number, one_of, yes_or_no
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, moment, user_of
+from orthanc_openmrs.rest.router import Route
+from orthanc_openmrs.rest.schemas import (
+    COUNT,
+    FLAG,
+    LARGEST_PAGE,
+    LARGEST_SINCE,
+    LIMIT,
+    MOMENT,
+    NAME,
+    TEXT,
+    TEXTS,
+    Keys,
+    Named,
+    Parameter,
+    array,
+    choice,
+    record,
+)
+
+NOTIFICATION = Keys[Notification](
+    {
+        "ID": (COUNT, lambda told: told.id),
+        "State": (choice(*NotificationState), lambda told: told.state.value),
+        "Kind": (choice(*Kind), lambda told: told.kind.value),
+        "Study": (TEXT, lambda told: told.study),
+        "StudyInstanceUID": (TEXT, lambda told: told.study_instance_uid),
+        "RequestedProcedureID": (TEXT, lambda told: told.requested_procedure_id),
+        "ScheduledProcedureStepID": (TEXT, lambda told: told.scheduled_procedure_step_id),
+        "Evidence": (TEXT, lambda told: told.evidence),
+        "Reason": (TEXT, lambda told: told.reason),
+        "Attempts": (COUNT, lambda told: told.attempts),
+        "NextAttempt": (
+            MOMENT,
+            lambda told: (
+                moment(told.next_attempt) if told.state is NotificationState.PENDING else None
+            ),
+        ),
+        "LastError": (TEXT, lambda told: told.last_error),
+        "Created": (MOMENT, lambda told: moment(told.created)),
+        "Delivered": (MOMENT, lambda told: moment(told.delivered)),
+    }
+)
+
+COMPARED = Keys[StudySummary](
+    {
+        "PatientID": (TEXT, lambda study: study.patient_id),
+        "PatientName": (TEXT, lambda study: study.patient_name),
+        "PatientBirthDate": (TEXT, lambda study: study.patient_birth_date),
+        "AccessionNumber": (TEXT, lambda study: study.accession_number),
+        "StudyInstanceUID": (TEXT, lambda study: study.study_instance_uid),
+        "StudyDescription": (TEXT, lambda study: study.study_description),
+        "RequestedProcedureDescription": (
+            TEXT,
+            lambda study: study.requested_procedure_description,
+        ),
+        "ModalitiesInStudy": (
+            TEXTS,
+            lambda study: sorted({series.modality for series in study.series} - {""}),
+        ),
+        "PerformedProcedureStepStartDate": (
+            TEXT,
+            lambda study: next(
+                filter(None, (one.performed_procedure_step_start_date for one in study.series)), ""
+            ),
+        ),
+        "ScheduledProcedureStepIDs": (
+            TEXTS,
+            lambda study: sorted(
+                {
+                    item.scheduled_procedure_step_id
+                    for series in study.series
+                    for item in series.request_attributes
+                }
+                - {""}
+            ),
+        ),
+        "Series": (COUNT, lambda study: len(study.series)),
+        "Instances": (COUNT, lambda study: sum(series.instances for series in study.series)),
+    }
+)
+"""What a person compares with a step."""
+
+_NOTIFICATION = Named("Notification", record(**NOTIFICATION.schemas))
+_COMPARISON = Named(
+    "Comparison",
+    record(
+        Study=record(**COMPARED.schemas),
+        Steps={
+            "type": "array",
+            "items": record(ScheduledProcedureStepID=TEXT, Evidence=TEXTS),
+        },
+    ),
+)
+_NOTIFICATION_AND_DECISIONS = Named(
+    "NotificationAndDecisions",
+    record(
+        **NOTIFICATION.schemas,
+        Decisions={"type": "array", "items": record(At=MOMENT, User=TEXT, Action=TEXT)},
+        Comparison={
+            "anyOf": [{"type": "null"}, _COMPARISON],
+            "description": "of a held one whose study Orthanc has",
+        },
+    ),
+)
+
+ID_IN_PATH = {"id": "the ID of a notification"}
+STUDY_IN_PATH = {"study": "an Orthanc ID or a StudyInstanceUID"}
+
+SINCE_ID = Parameter(
+    "since", "the first ID", {"type": "integer", "minimum": 0, "maximum": LARGEST_SINCE}
+)
+STATE = Parameter("state", "only those in this state", choice(*NotificationState))
+NEWEST = Parameter("newest", "the newest first: since is the largest ID then, 0 for all", FLAG)
+KIND = Parameter("kind", "what is told of the step; completed by default", choice(*Kind))
+
+
+class NotificationRoutes:
+    """The handlers, over what persons may decide."""
+
+    def __init__(self, *, decisions: Decisions, look_up_study: Callable[[str], str | None]) -> None:
+        self._decisions = decisions
+        self._look_up_study = look_up_study
+
+    def table(self) -> list[Route]:
+        """Every route."""
+        return [
+            Route(
+                "GET",
+                "/openmrs/notifications",
+                self.notifications,
+                "What is told OpenMRS",
+                query=(STATE, KIND, NEWEST, LIMIT, SINCE_ID),
+                answer=array(_NOTIFICATION),
+                errors=(503,),
+            ),
+            Route(
+                "GET",
+                "/openmrs/notifications/{id}",
+                self.notification,
+                "One notification",
+                ID_IN_PATH,
+                answer=_NOTIFICATION_AND_DECISIONS,
+                errors=(503,),
+            ),
+            Route(
+                "POST",
+                "/openmrs/notifications/{id}/retry",
+                self.retry,
+                "Send it again, link again",
+                ID_IN_PATH,
+                answer=_NOTIFICATION,
+                errors=(409, 503),
+            ),
+            Route(
+                "DELETE",
+                "/openmrs/notifications/{id}",
+                self.discard,
+                "Never send it",
+                ID_IN_PATH,
+                answer=_NOTIFICATION,
+                errors=(409, 503),
+            ),
+            Route(
+                "POST",
+                "/openmrs/studies/{study}/report",
+                self.report,
+                "A study completes a step",
+                STUDY_IN_PATH,
+                body=Named("Report", record(ScheduledProcedureStepID=NAME)),
+                answer=_NOTIFICATION,
+                errors=(409, 503),
+            ),
+        ]
+
+    def notifications(self, request: Request) -> Response:
+        """GET /openmrs/notifications"""
+        limit = number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
+        since = number(request, "since", 0, 0, LARGEST_SINCE)
+        state = one_of(NotificationState, request, "state")
+        kind = one_of(Kind, request, "kind") or Kind.COMPLETED
+        newest = yes_or_no(request, "newest") or False
+        found = self._decisions.notifications(
+            state, kind=kind, limit=limit, since=since, newest_first=newest
+        )
+        return answer([NOTIFICATION.describe(one) for one in found])
+
+    def notification(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
+        """GET /openmrs/notifications/{id}"""
+        found, taken = self._decisions.notification(_id(id))
+        return answer(
+            {
+                **NOTIFICATION.describe(found),
+                "Decisions": [
+                    {"At": moment(one.at), "User": one.user, "Action": one.action} for one in taken
+                ],
+                "Comparison": self._compare(found),
+            }
+        )
+
+    def _compare(self, told: Notification) -> dict[str, Any] | None:
+        if told.state is not NotificationState.HELD:
+            return None
+        study, steps = self._decisions.compare(told)
+        if study is None:
+            return None
+        return {
+            "Study": COMPARED.describe(study),
+            "Steps": [
+                {
+                    "ScheduledProcedureStepID": one.step.scheduled_procedure_step_id,
+                    "Evidence": list(one.evidence),
+                }
+                for one in steps
+            ],
+        }
+
+    def retry(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
+        """POST /openmrs/notifications/{id}/retry"""
+        return answer(NOTIFICATION.describe(self._decisions.retry(_id(id), user_of(request))))
+
+    def discard(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
+        """DELETE /openmrs/notifications/{id}"""
+        return answer(NOTIFICATION.describe(self._decisions.discard(_id(id), user_of(request))))
+
+    def report(self, request: Request, study: str) -> Response:
+        """POST /openmrs/studies/{study}/report"""
+        body = json_body(request)
+        step = body.get("ScheduledProcedureStepID")
+        if not isinstance(step, str) or not step or set(body) != {"ScheduledProcedureStepID"}:
+            raise HttpError(400, 'the body must be {"ScheduledProcedureStepID": "…"}')
+        found = self._look_up_study(study)
+        if found is None:
+            raise NotFound(f"Orthanc has no study {study}")
+        return answer(NOTIFICATION.describe(self._decisions.report(found, step, user_of(request))))
+
+
+def _id(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise NotFound("there is no such notification")
+    return int(text)

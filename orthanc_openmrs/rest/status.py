@@ -1,0 +1,172 @@
+"""The route of the status.
+
+Decides: what is told of OpenMRS, the list and the notifications, without waiting for anything but
+the doctor where it is asked for. Must not know: Orthanc's module, SQL.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from orthanc_openmrs import __version__
+from orthanc_openmrs.doctor.findings import Finding, State, worst
+from orthanc_openmrs.errors import PROBLEMS
+from orthanc_openmrs.metrics import Known
+from orthanc_openmrs.model import NotificationState
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, moment
+from orthanc_openmrs.rest.router import Route
+from orthanc_openmrs.rest.schemas import (
+    COUNT,
+    FLAG,
+    MOMENT,
+    NAME,
+    TEXT,
+    TEXTS,
+    Named,
+    Parameter,
+    Schema,
+    choice,
+    record,
+)
+from orthanc_openmrs.rest.worklist import COUNTS
+from orthanc_openmrs.worklist.refresh import SourceStatus
+from orthanc_openmrs.worklist.service import Worklist
+
+_STATES: dict[str, Schema] = {state.value.capitalize(): COUNT for state in NotificationState}
+_DOCTOR: Schema = {
+    **record(
+        State=choice(*State),
+        Findings={
+            "type": "array",
+            "items": record(State=choice(*State), Subject=NAME, Meaning=NAME, Advice=TEXT),
+        },
+    ),
+    "description": "with ?full: what the doctor finds, the most fundamental first",
+}
+
+STATUS = Named(
+    "Status",
+    record(
+        {"Doctor": _DOCTOR},
+        Version=TEXT,
+        OpenMRS=record(
+            Reachable=FLAG,
+            Generation={"type": ["string", "null"]},
+            LastSuccess=MOMENT,
+            LastError={"type": ["string", "null"]},
+            Problem={"enum": [*PROBLEMS, None], "description": "the kind of LastError"},
+            Since=MOMENT,
+        ),
+        Worklist=record(
+            **COUNTS.schemas,
+            AgeSeconds={"type": ["number", "null"], "minimum": 0},
+            Stale=FLAG,
+            Revision=TEXT,
+            Stations=TEXTS,
+        ),
+        Notifications={
+            **record({**_STATES, "Error": NAME}),
+            "anyOf": [{"required": list(_STATES)}, {"required": ["Error"]}],
+            "description": "the last known counts; Error says why they aren't those of now",
+        },
+    ),
+)
+
+FULL = Parameter(
+    "full",
+    "examine the installation too, as the doctor does",
+    {"type": "string", "enum": ["", "true", "false"]},
+)
+
+
+class StatusRoutes:
+    """The handler, over the parts that it shows. `generation` is that of OpenMRS's module as its
+    answers to updates told it, `examine` asks the doctor, None where it isn't done in time."""
+
+    def __init__(
+        self,
+        *,
+        worklist: Worklist,
+        source_status: Callable[[], SourceStatus],
+        generation: Callable[[], str],
+        backlog: Callable[[], Known],
+        examine: Callable[[], list[Finding] | None],
+    ) -> None:
+        self._worklist = worklist
+        self._source_status = source_status
+        self._generation = generation
+        self._backlog = backlog
+        self._examine = examine
+
+    def table(self) -> list[Route]:
+        """Every route."""
+        return [
+            Route(
+                "GET",
+                "/openmrs/status",
+                self.status,
+                "How the plugin and OpenMRS are",
+                query=(FULL,),
+                answer=STATUS,
+                errors=(400, 503),
+            ),
+        ]
+
+    def status(self, request: Request) -> Response:
+        """GET /openmrs/status"""
+        full = request.query.get("full", "false")
+        if full not in ("", "true", "false"):
+            raise HttpError(400, "full must be true or false, or stand alone")
+        return answer({**self.current(), **(self._examined() if full != "false" else {})})
+
+    def current(self) -> dict[str, Any]:
+        """What is known without waiting for anything."""
+        source = self._source_status()
+        snapshot = self._worklist.snapshot
+        age = self._worklist.age()
+        return {
+            "Version": __version__,
+            "OpenMRS": {
+                "Reachable": bool(source.last_success) and not source.last_error,
+                "Generation": (snapshot.generation if snapshot else "")
+                or self._generation()
+                or None,
+                "LastSuccess": moment(source.last_success),
+                "LastError": _last_error(source),
+                "Problem": source.error_kind or None,
+                "Since": moment(source.failing_since or source.answering_since),
+            },
+            "Worklist": {
+                **COUNTS.describe(snapshot),
+                "AgeSeconds": None if age is None else round(age, 1),
+                "Stale": self._worklist.stale,
+                "Revision": self._worklist.revision,
+                "Stations": self._worklist.stations,
+            },
+            "Notifications": self._notifications(),
+        }
+
+    def _examined(self) -> dict[str, Any]:
+        found = self._examine()
+        if found is None:
+            raise HttpError(503, "another examination takes its time", **{"Retry_After": "10"})
+        findings = [finding.describe() for finding in found]
+        return {"Doctor": {"State": worst(found).value, "Findings": findings}}
+
+    def _notifications(self) -> dict[str, Any]:
+        known = self._backlog()
+        counts = known.backlog.counts if known.backlog else None
+        problem = known.problem or ("" if counts else "the notifications were not counted yet")
+        return {
+            **(
+                {state.value.capitalize(): counts[state] for state in NotificationState}
+                if counts
+                else {}
+            ),
+            **({"Error": problem} if problem else {}),
+        }
+
+
+def _last_error(source: SourceStatus) -> str | None:
+    if not source.last_error:
+        return None
+    return f"{PROBLEMS.get(source.error_kind, source.error_kind)} ({source.last_error})"

@@ -1,0 +1,266 @@
+"""The routes of the worklist.
+
+Decides: what is told of each step, in DICOM keywords, and why a station gets it or not. Must not
+know: Orthanc's module, SQL.
+"""
+
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+from orthanc_openmrs.errors import WorklistUnavailable
+from orthanc_openmrs.model import StepStatus
+from orthanc_openmrs.rest.arguments import number, yes_or_no
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer
+from orthanc_openmrs.rest.router import Route
+from orthanc_openmrs.rest.schemas import (
+    COUNT,
+    FLAG,
+    LARGEST_PAGE,
+    LARGEST_SINCE,
+    LIMIT,
+    SINCE,
+    TEXT,
+    TEXTS,
+    Keys,
+    Named,
+    Parameter,
+    Schema,
+    array,
+    choice,
+    record,
+)
+from orthanc_openmrs.worklist.attributes import ATTRIBUTES, KNOWN, Level
+from orthanc_openmrs.worklist.datasets import worklist_file
+from orthanc_openmrs.worklist.items import WorklistItem
+from orthanc_openmrs.worklist.matching import holds
+from orthanc_openmrs.worklist.query import Key, Query
+from orthanc_openmrs.worklist.service import Worklist
+from orthanc_openmrs.worklist.snapshot import Snapshot
+
+ANY_STATION = "ANY"
+"""The AE title in the `.wl` file of a step that belongs to every station."""
+
+DICOM_FILE: Schema = {"type": "string", "format": "binary"}
+
+FILTERS = (
+    "Modality",
+    "PatientID",
+    "ScheduledStationAETitle",
+    "ScheduledProcedureStepStartDate",
+)
+
+STEP_KEYWORDS = frozenset(row.keyword for row in ATTRIBUTES if row.level is Level.STEP)
+
+COUNTS = Keys[Snapshot | None](
+    {
+        "Steps": (COUNT, lambda snapshot: len(snapshot.items) if snapshot else 0),
+        "Offered": (COUNT, lambda snapshot: len(snapshot.offered) if snapshot else 0),
+        "Skipped": (COUNT, lambda snapshot: snapshot.skipped if snapshot else 0),
+    }
+)
+"""Steps of the list, those that scanners can get, and those that they should but can't."""
+
+STEP = Keys[WorklistItem](
+    {
+        **{row.keyword: (TEXT, itemgetter(row.keyword)) for row in KNOWN},
+        "Status": (choice(*StepStatus), lambda item: item.step.status.value),
+        "Offered": (FLAG, lambda item: item.offered),
+        "Reason": (TEXT, lambda item: item.reason),
+        "Warnings": (TEXTS, lambda item: list(item.warnings)),
+    }
+)
+"""A step: DICOM keywords, flat, and what becomes of it."""
+
+_STEP = Named("Step", record(**STEP.schemas))
+_EXPLAINED_STEP = Named(
+    "ExplainedStep",
+    record(
+        {
+            "Explanation": {
+                "type": "array",
+                "items": record(Rule=TEXT, Asks=TEXT, Passes=FLAG, Reason=TEXT),
+            }
+        },
+        **STEP.schemas,
+    ),
+)
+
+STEP_IN_PATH = {"step": "a ScheduledProcedureStepID of OpenMRS's list"}
+
+AET = Parameter("aet", "an AE title: what this station would get", TEXT)
+OWN = Parameter("own", "with aet, as it sees a query that names its own AE title", FLAG)
+SEARCH = Parameter("search", "words that stand in the patient's name or in a number", TEXT)
+OPEN = Parameter("open", "only steps that wait for images, or that don't", FLAG)
+KEYWORDS = Parameter(
+    "keys",
+    "with aet, what else the station asks: DICOM keywords and their texts, as Modality=CT",
+    {
+        "type": "object",
+        "properties": {"Modality": TEXT, "PatientID": TEXT, "PatientName": TEXT},
+        "additionalProperties": TEXT,
+    },
+)
+
+
+def _equals(keyword: str) -> Parameter:
+    """An argument that is compared as it stands."""
+    return Parameter(keyword, f"only steps with this {keyword}", TEXT)
+
+
+class WorklistRoutes:
+    """The handlers, over the list that is served. `read_now` reads OpenMRS's."""
+
+    def __init__(self, *, worklist: Worklist, read_now: Callable[[], Snapshot]) -> None:
+        self._worklist = worklist
+        self._read_now = read_now
+
+    def table(self) -> list[Route]:
+        """Every route."""
+        return [
+            Route(
+                "GET",
+                "/openmrs/worklist",
+                self.worklist,
+                "Every step of OpenMRS's list",
+                query=(AET, OWN, OPEN, SEARCH, *map(_equals, FILTERS), LIMIT, SINCE),
+                answer=array(_STEP),
+                errors=(503,),
+            ),
+            Route(
+                "POST",
+                "/openmrs/worklist/refresh",
+                self.refresh,
+                "Read the list now",
+                answer=Named("Counts", record(**COUNTS.schemas)),
+                errors=(503,),
+            ),
+            Route(
+                "GET",
+                "/openmrs/worklist/{step}",
+                self.step,
+                "One step, and why a station gets it or not",
+                STEP_IN_PATH,
+                query=(AET, KEYWORDS),
+                answer=_EXPLAINED_STEP,
+                errors=(503,),
+            ),
+            Route(
+                "GET",
+                "/openmrs/worklist/{step}/file",
+                self.step_file,
+                "One step as a .wl file",
+                STEP_IN_PATH,
+                answer=DICOM_FILE,
+                media="application/dicom",
+                errors=(409, 503),
+            ),
+        ]
+
+    def worklist(self, request: Request) -> Response:
+        """GET /openmrs/worklist"""
+        limit = number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
+        since = number(request, "since", 0, 0, LARGEST_SINCE)
+        wanted = {
+            keyword: request.query[keyword] for keyword in FILTERS if keyword in request.query
+        }
+        waiting = yes_or_no(request, "open")
+        station = request.query.get("aet", "")
+        own = yes_or_no(request, "own")
+        if own and not station:
+            raise HttpError(400, "own needs the AE title that asks: ?aet=")
+        if station:
+            asks = {"ScheduledStationAETitle": station} if own else {}
+            items = self._worklist.seen_by(station, _query(asks))
+        else:
+            items = list(self._snapshot().items)
+        searched = holds(request.query.get("search", ""))
+        found = [
+            item
+            for item in items
+            if all(item[keyword] == text for keyword, text in wanted.items())
+            and waiting in (None, item.step.status.is_open)
+            and searched(item)
+        ]
+        return answer([STEP.describe(item) for item in found[since : since + limit]])
+
+    def step(self, request: Request, step: str) -> Response:
+        """GET /openmrs/worklist/{step}"""
+        item = self._item(step)
+        described = STEP.describe(item)
+        keys = {key: text for key, text in request.query.items() if key != "aet"}
+        if "aet" in request.query:
+            described["Explanation"] = self._explain(item, request.query["aet"], _query(keys))
+        elif keys:
+            raise HttpError(400, "the keys of a query need the AE title that asks: ?aet=")
+        return answer(described)
+
+    def _explain(self, item: WorklistItem, ae_title: str, query: Query) -> list[dict[str, Any]]:
+        """Each rule that decides whether a station gets a step for a query."""
+        try:
+            self._worklist.fresh()
+            unavailable = ""
+        except WorklistUnavailable as problem:
+            unavailable = str(problem)
+        rules = [
+            ("Worklist", "a list that is fresh enough", not unavailable, unavailable),
+            ("Step", "an open step that can be made valid", item.offered, item.reason),
+        ]
+        for rule in self._worklist.rules(ae_title, query):
+            passes = rule.passes(item)
+            found = item[rule.index] if rule.index else ""
+            asks = rule.asks or "anything"
+            rules.append((rule.name, asks, passes, "" if passes else f"the step has: {found}"))
+        return [
+            {"Rule": name, "Asks": asks, "Passes": passes, "Reason": reason}
+            for name, asks, passes, reason in rules
+        ]
+
+    def refresh(self, request: Request) -> Response:
+        """POST /openmrs/worklist/refresh"""
+        return answer(COUNTS.describe(self._read_now()))
+
+    def step_file(self, request: Request, step: str) -> Response:
+        """GET /openmrs/worklist/{step}/file"""
+        item = self._item(step)
+        if not item["StudyInstanceUID"] or not item["ScheduledProcedureStepID"]:
+            raise HttpError(409, "this step can't be written as DICOM", item.reason)
+        title = item["ScheduledStationAETitle"] or ANY_STATION
+        disposition = f'attachment; filename="{_file_name(step)}.wl"'
+        return Response(
+            200,
+            worklist_file(item, title),
+            "application/dicom",
+            {"Content-Disposition": disposition},
+        )
+
+    def _snapshot(self) -> Snapshot:
+        snapshot = self._worklist.snapshot
+        if snapshot is None:
+            raise WorklistUnavailable("no worklist was read from OpenMRS yet; see /openmrs/status")
+        return snapshot
+
+    def _item(self, step: str) -> WorklistItem:
+        item = self._snapshot().step(step)
+        if item is None:
+            raise HttpError(404, "OpenMRS's list has no such step", "see /openmrs/worklist")
+        return item
+
+
+def _query(keys: Mapping[str, str]) -> Query:
+    """A query as a scanner would ask it, from keywords and their texts."""
+    step: list[Key] = []
+    request: list[Key] = []
+    for keyword, text in keys.items():
+        tag = tag_for_keyword(keyword)
+        if tag is None:
+            raise HttpError(400, "an argument is no DICOM keyword", f"arguments: {', '.join(keys)}")
+        key = Key(tag, keyword, dictionary_VR(tag)[:2], text)
+        (step if keyword in STEP_KEYWORDS else request).append(key)
+    return Query(tuple(request), tuple(step))
+
+
+def _file_name(step: str) -> str:
+    return "".join(mark if mark.isalnum() and mark.isascii() else "_" for mark in step) or "step"
