@@ -5,14 +5,17 @@
         openmrs.records.add_request(patient, steps=[StepFields(modality="CT")])
         ...  # GET openmrs.worklist_url, POST openmrs.update_url
 
-records: the rows. dialects: what a generation writes and accepts. faults: how it can fail.
-server: sign-in and routes. wire: HTTP. control: its own routes. samples: believable content.
+records: the rows. dialects and values: what a generation writes. updates: what it accepts.
+core: OpenMRS's own REST. answers: JSON, pages, exceptions. faults: how it can fail. orthanc: the
+Orthanc that it asks. server: sign-in and routes. wire: HTTP. control: its own routes. samples:
+believable content.
 """
 
-from .dialects import DIALECTS
+from .dialects import DIALECTS, EDIT, RECEIVE
 from .faults import Fault
+from .orthanc import Callback
 from .records import ImagingRequest, Patient, Records, Step, StepFields
-from .server import DEFAULT_ACCOUNTS, EDIT, PATIENTS, RECEIVE, Account, Callback, Standin
+from .server import DEFAULT_ACCOUNTS, PATIENTS, Account, Behaviour, Standin
 from .wire import LoggedRequest
 
 GENERATIONS = tuple(DIALECTS)
@@ -24,6 +27,7 @@ __all__ = [
     "PATIENTS",
     "RECEIVE",
     "Account",
+    "Behaviour",
     "Callback",
     "Fault",
     "ImagingRequest",

@@ -7,18 +7,38 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from .dialects import Answer, json_answer
+from .answers import Answer, json_answer
 from .faults import Fault
 from .records import ImagingRequest, Patient, Records, StepFields
-from .wire import Received
-
-if TYPE_CHECKING:
-    from .server import Standin
+from .wire import LoggedRequest, Received
 
 
-def control(standin: "Standin", received: Received) -> Answer:
+class Controlled(Protocol):
+    """What of the stand-in these routes use."""
+
+    records: Records
+    generation: str
+
+    @property
+    def worklist_url(self) -> str: ...
+    @property
+    def update_url(self) -> str: ...
+    @property
+    def requests_log(self) -> list[LoggedRequest]: ...
+    def set_fault(
+        self,
+        fault: Fault,
+        path: str | None = None,
+        method: str | None = None,
+        times: int | None = None,
+    ) -> None: ...
+    def clear_faults(self, path: str | None = None) -> None: ...
+    def set_behaviour(self, **behaviour: object) -> None: ...
+
+
+def control(standin: Controlled, received: Received) -> Answer:
     try:
         body = json.loads(received.body or b"{}")
         match received.method, received.path.strip("/").split("/")[1:]:
@@ -40,9 +60,11 @@ def control(standin: "Standin", received: Received) -> Answer:
                 where = {key: body.pop(key, None) for key in ("path", "method", "times")}
                 standin.set_fault(Fault(**body), **where)
             case "DELETE", ["fault"]:
-                standin.clear_faults()
+                standin.clear_faults(received.query.get("path"))
             case "PUT", ["generation"]:
                 standin.generation = body["generation"]
+            case "PUT", ["behaviour"]:
+                standin.set_behaviour(**body)
             case "GET", ["log"]:
                 log = standin.requests_log
                 texts = [{"body": entry.body.decode("utf-8", "replace")} for entry in log]
@@ -56,6 +78,15 @@ def control(standin: "Standin", received: Received) -> Answer:
     return json_answer({})
 
 
+NAME_PARTS = {
+    "prefix": "prefix",
+    "familyNamePrefix": "family_prefix",
+    "familyName2": "family2",
+    "familyNameSuffix": "suffix",
+    "degree": "degree",
+}
+
+
 def _add_patient(records: Records, body: Mapping[str, Any]) -> Patient:
     return records.add_patient(
         body.get("givenName"),
@@ -63,6 +94,7 @@ def _add_patient(records: Records, body: Mapping[str, Any]) -> Patient:
         body.get("middleName", ""),
         body.get("birthdate"),
         body.get("gender"),
+        **{name: body[key] for key, name in NAME_PARTS.items() if key in body},
     )
 
 

@@ -31,10 +31,19 @@ class Patient:
     family: str | None
     birthdate: str | None
     gender: str | None
+    prefix: str | None = None
+    family_prefix: str | None = None
+    family2: str | None = None
+    suffix: str | None = None
+    degree: str | None = None
+    merged_into: str | None = None  # the uuid of the preferred patient; this one is voided
 
     @property
     def full_name(self) -> str:
-        return " ".join(part for part in (self.given, self.middle, self.family) if part)
+        """By OpenMRS's layout.name.*, which a site may change: here all that there is."""
+        given = (self.prefix, self.given, self.middle)
+        family = (self.family_prefix, self.family, self.family2, self.suffix, self.degree)
+        return " ".join(part for part in (*given, *family) if part)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,9 @@ class Records:
         birthdate: str | None = "1990-01-01",
         gender: str | None = "F",
         uuid: str | None = None,
+        **name: str | None,
     ) -> Patient:
+        """`name`: prefix, family_prefix, family2, suffix, degree."""
         with self._lock:
             number = next(self._patient_ids)
             patient = Patient(
@@ -115,9 +126,19 @@ class Records:
                 family=family,
                 birthdate=birthdate,
                 gender=gender,
+                **name,
             )
             self._patients[patient.uuid] = patient
             return patient
+
+    def merge_patients(self, preferred: Patient, duplicate: Patient, *, move: bool = True) -> None:
+        """Voids the duplicate. Its requests go to the preferred patient, where `move` is true."""
+        with self._lock:
+            self._patients[duplicate.uuid] = replace(duplicate, merged_into=preferred.uuid)
+            if move:
+                for request in self._requests.values():
+                    if request.patient.uuid == duplicate.uuid:
+                        self._requests[request.id] = replace(request, patient=preferred)
 
     def add_request(
         self,
@@ -182,6 +203,11 @@ class Records:
     def request_of(self, step_id: int) -> ImagingRequest | None:
         with self._lock:
             owner = self._owner.get(step_id)
+            return None if owner is None else self._requests[owner]
+
+    def request_with_study(self, study_instance_uid: str) -> ImagingRequest | None:
+        with self._lock:
+            owner = self._study_uids.get(study_instance_uid)
             return None if owner is None else self._requests[owner]
 
     def step(self, step_id: int) -> Step:

@@ -4,42 +4,34 @@ Decides who may do what, and in which order an update is judged, called back, sa
 Must not know value formats or verdicts (dialects), sockets (wire) nor what a fault is for.
 """
 
-import base64
-import http.client
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from .control import control
-from .dialects import (
-    DIALECTS,
+from .answers import (
     JSON,
     REST,
     Answer,
-    BadPayload,
-    Dialect,
-    MissingBirthDate,
-    Posted,
-    compact_birth_date,
+    ServerException,
+    data_error,
     encode,
     error_answer,
     json_answer,
-    judge_step_status,
-    page_answer,
+    text_answer,
 )
+from .control import control
+from .core import patient_answer
+from .dialects import DIALECTS, EDIT, IMAGE_SERVICES, RECEIVE, Dialect
 from .faults import Fault, Faults, Rule
-from .records import DuplicateValue, ImagingRequest, Patient, Records
+from .orthanc import Callback, Orthanc
+from .records import DuplicateValue, ImagingRequest, Records
+from .updates import UID_COLUMN, BadPayload, Posted, Site, judge_step_status
 from .wire import LoggedRequest, Received, Server
 
-EDIT = "Task: Edit Worklist"
-RECEIVE = "Task: Receive Orthanc Updates"
 PATIENTS = "Get Patients"  # OpenMRS's core asks for it, whatever the module's generation
 LOG_SIZE = 10_000
-CALLBACK_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,20 +41,21 @@ class Account:
 
 
 DEFAULT_ACCOUNTS: Mapping[str, Account] = {
-    "imaging": Account("Imaging123", frozenset({EDIT, RECEIVE, PATIENTS})),
+    "imaging": Account("Imaging123", frozenset({EDIT, RECEIVE, PATIENTS}) | IMAGE_SERVICES),
+    "updater": Account("Updater123", frozenset({EDIT, RECEIVE})),
     "reader": Account("Reader123", frozenset({EDIT})),
     "nobody": Account("Nobody123"),
 }
 
 
-@dataclass(frozen=True)
-class Callback:
-    """A call to Orthanc made while an update was being answered."""
+@dataclass
+class Behaviour:
+    """How this OpenMRS differs from the usual one of its generation."""
 
-    method: str
-    path: str
-    status: int | None
-    error: str = ""
+    old_core: bool = False  # before 2.5: an exception is a page, with status 500
+    strict_sql: bool = True  # False: a MySQL that cuts what is too long for its column
+    enforces_privileges: bool = True  # False: 1.2.0's annotation is there, nobody looks at it
+    follows_merges: bool = False  # a merged patient's uuid is answered with the preferred patient
 
 
 class Standin:
@@ -80,6 +73,7 @@ class Standin:
         self.port = port  # with 0, a free one from the first start on; a restart keeps it
         self.accounts = accounts
         self.orthanc_url = orthanc_url
+        self.behaviour = Behaviour()
         self.callbacks: list[Callback] = []
         self._faults = Faults()
         self._log: OrderedDict[int, LoggedRequest] = OrderedDict()
@@ -159,10 +153,15 @@ class Standin:
         """`path` is a part of the request's path; without it the fault hits all of /openmrs."""
         self._faults.set(Rule(fault, path, method, times))
 
-    def clear_faults(self) -> None:
-        self._faults.clear()
+    def clear_faults(self, path: str | None = None) -> None:
+        """All, or those that were set for this path."""
+        self._faults.clear(path)
         if self._server is not None:
             self._server.cut_streams()
+
+    def set_behaviour(self, **behaviour: object) -> None:
+        """Fields of Behaviour; the others stay."""
+        self.behaviour = replace(self.behaviour, **behaviour)  # type: ignore[arg-type]
 
     @property
     def requests_log(self) -> list[LoggedRequest]:
@@ -189,30 +188,55 @@ class Standin:
     # --- answers of OpenMRS ---
 
     def answer(self, received: Received) -> Answer:
-        dialect = self.dialect
+        try:
+            return self._answer(received)
+        except ServerException as exception:
+            return exception.answer(old_core=self.behaviour.old_core)
+
+    def _answer(self, received: Received) -> Answer:
         account = self._account(received)
         if received.path == REST + "session":
             return self._session(received, account)
-        if account is None:
+        route = self._route(received)
+        if account is None and (route is None or self._asks(route)):
             refusal = error_answer(401, "User is not logged in")
             return replace(refusal, headers={"WWW-Authenticate": 'Basic realm="OpenMRS"'})
-        routes: dict[str | None, tuple[str, str | None, Callable[[], Answer]]] = {
-            dialect.list_path: ("GET", EDIT, lambda: self._list(received)),
-            dialect.update_path: ("POST", RECEIVE, lambda: self._update(received)),
-            dialect.step_status_path: ("POST", EDIT, lambda: self._step_status(received)),
-            REST + "imaging/studies": ("GET", None, lambda: self._studies(received)),
-        }
-        if received.path.startswith(REST + "patient/"):
-            routes[received.path] = ("GET", PATIENTS, lambda: self._patient(received))
-        if received.path not in routes:
+        if route is None:
             return error_answer(404, "No such resource")
-        method, privilege, respond = routes[received.path]
-        if received.method != method:
-            return error_answer(405, f"{received.method} is not supported")
-        asked = privilege == PATIENTS or dialect.needs_privileges
-        if asked and privilege and privilege not in account.privileges:
-            return error_answer(403, f"Privileges required: {privilege}")
-        return respond()
+        if received.method != route.method:
+            if route.of_core:
+                return error_answer(405, f"{received.method} is not supported")
+            said = f"Request method '{received.method}' not supported"
+            raise ServerException(said, old_status=405)
+        missing = route.privileges - account.privileges if account else frozenset()
+        if missing and self._asks(route):
+            return error_answer(403, f"Privileges required: {', '.join(sorted(missing))}")
+        return route.respond()
+
+    def _route(self, received: Received) -> "Route | None":
+        dialect, path = self.dialect, received.path
+        if path == dialect.list_path:
+            return Route("GET", dialect.list_privileges, lambda: self._list(received))
+        if path == dialect.update_path and dialect.judge is not None:
+            return Route("POST", dialect.update_privileges, lambda: self._update(received))
+        if path == dialect.step_status_path:
+            return Route("POST", dialect.list_privileges, lambda: self._step_status(received))
+        if path == REST + "imaging/studies":
+            return Route("GET", frozenset(), lambda: self._studies(received))
+        if path.startswith(REST + "patient/"):
+            uuid = unquote(path.removeprefix(REST + "patient/"))
+            follows = self.behaviour.follows_merges
+            return Route(
+                "GET",
+                frozenset({PATIENTS}),
+                lambda: patient_answer(self.records, uuid, follows_merges=follows),
+                of_core=True,
+            )
+        return None
+
+    def _asks(self, route: "Route") -> bool:
+        """Whether this route looks at who asks."""
+        return route.of_core or not route.privileges or self.behaviour.enforces_privileges
 
     def _account(self, received: Received) -> Account | None:
         user, password = received.credentials or ("", "")
@@ -228,16 +252,18 @@ class Standin:
         """Encodes only the requests that changed since the last list."""
         generation = self.generation
         dialect, encoded = DIALECTS[generation], self._encoded.setdefault(generation, {})
+        status = received.query.get("status", "")
+        if dialect.refuses_filter(status):
+            return text_answer("Invalid request status", 400)
         rows: list[bytes] = []
-        try:
-            for request in self.records.requests():
-                known = encoded.get(request.id)
-                if known is None or known[0] is not request:
-                    known = encoded[request.id] = (request, encode(dialect.element(request)))
-                if dialect.listed(request, received.query.get("status", "")):
-                    rows.append(known[1])
-        except MissingBirthDate:
-            return page_answer(500)
+        for request in self.records.requests():
+            if not dialect.listed(request, status):
+                continue
+            known = encoded.get(request.id)
+            if known is None or known[0] is not request:
+                row = encode(dialect.element(dialect, request))
+                known = encoded[request.id] = (request, row)
+            rows.append(known[1])
         for raw in self.records.raw_elements:
             rows.append(raw if isinstance(raw, bytes) else encode(raw))
         return Answer(200, b"[" + b",".join(rows) + b"]", JSON)
@@ -245,21 +271,34 @@ class Standin:
     def _update(self, received: Received) -> Answer:
         dialect = self.dialect
         posted = Posted(received.query, received.content_type, received.body)
+        orthanc = None
+        if dialect.calls_back and self.orthanc_url:
+            orthanc = Orthanc(self.orthanc_url, self.callbacks)
+        site = Site(
+            self.records,
+            lambda uid: orthanc.patient_id(uid) if orthanc else None,
+            self.behaviour.strict_sql,
+        )
+        assert dialect.judge is not None
         try:
-            verdict = dialect.judge(self.records, posted)
+            verdict = dialect.judge(site, posted)
         except BadPayload as refused:
             return refused.answer
         if verdict.completes:
-            if dialect.needs_privileges and self.orthanc_url:
-                self._call_orthanc_back(self.orthanc_url, verdict.study_instance_uid)
+            uid = verdict.study_instance_uid
+            if orthanc:
+                orthanc.look_for_changes(uid)
+            if len(uid or "") > UID_COLUMN:
+                raise data_error("Data too long for column 'study_instance_uid'")
             try:  # saved only now: a list read during the call back shows the step still open
-                self.records.complete(verdict.completes, verdict.study_instance_uid)
+                self.records.complete(verdict.completes, uid)
             except (DuplicateValue, KeyError):
-                return page_answer(500)
+                raise data_error(f"Duplicate entry '{uid}' for key") from None
         return verdict.answer
 
     def _step_status(self, received: Received) -> Answer:
-        answer, step_id = judge_step_status(self.records, received.query)
+        throws = self.dialect.step_status_throws
+        answer, step_id = judge_step_status(self.records, received.query, throws=throws)
         if step_id is not None:
             self.records.set_step_status(step_id, received.query["status"])
         return answer
@@ -272,63 +311,13 @@ class Standin:
         done = [r for r in mine if any(step.status == "completed" for step in r.steps)]
         return json_answer([{"studyInstanceUID": request.study_instance_uid} for request in done])
 
-    def _patient(self, received: Received) -> Answer:
-        patient = self.records.patient(unquote(received.path.rpartition("/")[2]))
-        if patient is None:
-            return error_answer(404, "Object with given uuid doesn't exist")
-        return json_answer(_core_patient(patient))
-
-    def _call_orthanc_back(self, url: str, study_instance_uid: str | None) -> None:
-        query = {"Level": "Study", "Query": {"StudyInstanceUID": study_instance_uid or ""}}
-        self._call(url, "GET", "/changes?limit=1")
-        for study in self._call(url, "POST", "/tools/find", query) or ():
-            self._call(url, "GET", f"/studies/{study}")
-
-    def _call(self, url: str, method: str, path: str, body: object = None) -> Any:
-        target = urlsplit(url)
-        secure = target.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(target.hostname or "", target.port, timeout=CALLBACK_TIMEOUT)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        if target.username is not None:
-            pair = f"{unquote(target.username)}:{unquote(target.password or '')}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        try:
-            content = None if body is None else encode(body)
-            connection.request(method, target.path.rstrip("/") + path, content, headers)
-            response = connection.getresponse()
-            answer = json.loads(response.read()) if response.status == 200 else None
-            self.callbacks.append(Callback(method, path, response.status))
-            return answer
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.callbacks.append(Callback(method, path, None, repr(error)))
-            return None
-        finally:
-            connection.close()
-
     def control(self, received: Received) -> Answer:
         return control(self, received)
 
 
-def _core_patient(patient: Patient) -> dict[str, object]:
-    born = compact_birth_date(patient.birthdate)
-    iso = f"{born[:4]}-{born[4:6]}-{born[6:]}T00:00:00.000+0000" if born else None
-    name = {
-        "display": patient.full_name,
-        "givenName": patient.given,
-        "middleName": patient.middle,
-        "familyName": patient.family,
-    }
-    number = {"uuid": patient.identifier_uuid, "identifier": patient.identifier}
-    return {
-        "uuid": patient.uuid,
-        "display": f"{patient.identifier} - {patient.full_name}",
-        "identifiers": [{**number, "display": f"OpenMRS ID = {patient.identifier}"}],
-        "person": {
-            "uuid": patient.uuid,
-            "display": patient.full_name,
-            "gender": patient.gender,
-            "birthdate": iso,
-            "preferredName": name,
-        },
-    }
+@dataclass(frozen=True)
+class Route:
+    method: str
+    privileges: frozenset[str]
+    respond: Callable[[], Answer]
+    of_core: bool = False

@@ -5,6 +5,7 @@ Decides how bytes are read, written, delayed and cut. Must not know OpenMRS: a S
 
 import base64
 import binascii
+import gzip
 import select
 import socket
 import struct
@@ -17,8 +18,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from .dialects import JSON, Answer, page_answer
+from .answers import JSON, Answer, exception_answer, page_answer
 from .faults import INSTEAD, Fault
+
+LEAST_GZIP = 2048
+"""Bytes of an answer that a servlet container packs, where the client asks for it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Received:
     body: bytes
     content_type: str
     credentials: tuple[str, str] | None
+    bearer: str | None = None
 
 
 class Site(Protocol):
@@ -64,6 +69,14 @@ class Server(ThreadingHTTPServer):
         self.stopping = False
         self.streams: set[socket.socket] = set()  # endless and drip
         self._connections: set[socket.socket] = set()
+        self._packed = (b"", b"")
+
+    def gzipped(self, body: bytes) -> bytes:
+        """Packed once as long as the same answer is asked for: a long list takes its time."""
+        last = self._packed
+        if last[0] != body:
+            last = self._packed = (body, gzip.compress(body, 1))
+        return last[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
@@ -102,7 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.server.site
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        credentials = _credentials(self.headers.get("Authorization"))
+        authorization = self.headers.get("Authorization")
+        credentials = _credentials(authorization)
         received = Received(
             self.command,
             url.path,
@@ -110,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             body,
             self.headers.get("Content-Type") or "",
             credentials,
+            _bearer(authorization),
         )
         if url.path.startswith("/standin/"):
             self._send(site.control(received))
@@ -141,6 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "error_after_save":
                 site.answer(received)
                 return page_answer(500)
+            case "exception_after_save":
+                site.answer(received)
+                return exception_answer(fault.text or "null")
             case "cut_after_save":
                 site.answer(received)
                 self._reset()
@@ -180,13 +198,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        headers = {"Content-Type": answer.content_type} if answer.body else {}
-        length = {"Content-Length": str(len(answer.body))}
-        for name, value in (headers | length | dict(answer.headers)).items():
+        body, headers = answer.body, {"Content-Type": answer.content_type} if answer.body else {}
+        if answer.breaks_off:
+            self._break_off(answer, headers)
+            return
+        asked = "gzip" in (self.headers.get("Accept-Encoding") or "")
+        if asked and len(body) >= LEAST_GZIP and "Content-Encoding" not in answer.headers:
+            headers["Content-Encoding"] = "gzip"
+            body = self.server.gzipped(body)
+        headers |= {"Content-Length": str(len(body))} | dict(answer.headers)
+        self._head(answer.status, headers)
+        self.wfile.write(body)
+
+    def _break_off(self, answer: Answer, headers: dict[str, str]) -> None:
+        self._head(answer.status, headers | {"Transfer-Encoding": "chunked"})
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(answer.body), answer.body))
+        self.close_connection = True
+
+    def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body)
 
     def _client_left(self) -> bool:
         if not select.select([self.connection], [], [], 0)[0]:
@@ -202,11 +235,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _credentials(header: str | None) -> tuple[str, str] | None:
+    """As webservices.rest splits them, at every colon: what comes after a second one is lost."""
     scheme, _, encoded = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
-        user, colon, password = base64.b64decode(encoded).decode("utf-8").partition(":")
+        user, *password = base64.b64decode(encoded).decode("utf-8").split(":")
     except (binascii.Error, UnicodeDecodeError):
         return None
-    return (user, password) if colon else None
+    return (user, password[0]) if password else None
+
+
+def _bearer(header: str | None) -> str | None:
+    scheme, _, token = (header or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
