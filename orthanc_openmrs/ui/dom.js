@@ -40,6 +40,11 @@ export function fill(node, ...children) {
   }
 }
 
+/** A field with its name above it. */
+export function field(id, label, input, kind = "") {
+  return el("div", { class: `field ${kind}` }, el("label", { for: id }, label), input);
+}
+
 let ids = 0;
 
 /** An id that no other element has. */

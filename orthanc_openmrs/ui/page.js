@@ -1,5 +1,5 @@
 // The page: its frame, which part is shown, and the pulse that keeps all of it fresh.
-import { ask, ORTHANC, inWords } from "./api.js";
+import { ask, inWords, ORTHANC, readFile } from "./api.js";
 import { el, fill, icon } from "./dom.js";
 import { messages } from "./drawer.js";
 import { Now } from "./now.js";
@@ -22,7 +22,7 @@ class Page {
   }
 
   async start() {
-    await loadTexts();
+    await loadTexts(readFile);
     document.title = t("title");
     document.body.replaceChildren(this._frame(), this._main, messages());
     addEventListener("hashchange", () => this._show());

@@ -1,5 +1,5 @@
 // The steps of the list: read once for every list, and how one is shown.
-import { address, ask, askAll, inWords } from "./api.js";
+import { address, ask, askAll, inWords, orthancAddress } from "./api.js";
 import { el, fill, icon, newId } from "./dom.js";
 import { openDrawer } from "./drawer.js";
 import { dicomDate, dicomTime, has, personName, t } from "./texts.js";
@@ -47,21 +47,6 @@ export function wordsOf(typed) {
 /** A text without case and accents. */
 export function folded(text) {
   return text.normalize("NFD").replace(/\p{Diacritic}/gu, "").toLowerCase();
-}
-
-/** The patients of steps: {id, name, born, sex}. */
-export function patientsOf(steps) {
-  const found = new Map();
-  for (const step of steps) {
-    if (!step.PatientID || found.has(step.PatientID)) continue;
-    found.set(step.PatientID, {
-      id: step.PatientID,
-      name: step.PatientName,
-      born: step.PatientBirthDate,
-      sex: step.PatientSex,
-    });
-  }
-  return [...found.values()];
 }
 
 const GROUPS = [
@@ -131,6 +116,15 @@ function state(step) {
 /** A word with a colour; the word says all. */
 export function badge(kind, words) {
   return el("span", { class: `badge ${kind}` }, words);
+}
+
+/** Links to the viewers of a study. */
+export function viewers(study) {
+  return Object.entries(study.Viewers)
+    .filter(([name]) => name !== "DICOMweb")
+    .map(([name, path]) =>
+      el("a", { class: "button small", href: orthancAddress(path), target: "_blank", rel: "noopener" }, t("viewer", { name })),
+    );
 }
 
 /** Opens a step; `station` is the one that it is explained for, `own` whether that asks for its

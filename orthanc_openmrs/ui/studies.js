@@ -1,17 +1,14 @@
 // Studies: whose they are.
 import { ask, askOrthanc, inWords } from "./api.js";
-import { el, fill, newId } from "./dom.js";
-import { act, confirm, openDrawer, say } from "./drawer.js";
-import { viewers } from "./notifications.js";
-import { badge, folded, matches, patientsOf, wordsOf } from "./steps.js";
-import { dicomDate, personName, t } from "./texts.js";
-import { field } from "./worklist.js";
+import { el, field, fill, newId } from "./dom.js";
+import { say } from "./drawer.js";
+import { patientKnown, patientLines, patientsLike, stranger, UUID } from "./patients.js";
+import { folded, matches, wordsOf } from "./steps.js";
+import { assignButton, openStudy, studyRow, unassignButton } from "./study.js";
+import { personName, t } from "./texts.js";
 
 const PAGE = 50;
-const MOST_PATIENTS = 8;
-const MOST_STEPS = 200; // of which these patients are
 const MOST_FOUND = 20; // studies that Orthanc's own search gives
-const UUID = /^[0-9A-Za-z-]{36,38}$/;
 const WAIT = 350; // ms after the last letter, before Orthanc is asked
 
 export class Studies {
@@ -73,12 +70,12 @@ export class Studies {
 
   follow(parameters) {
     const patient = parameters.get("patient");
-    this._patient = patient ? { id: patient, name: "", born: "", sex: "" } : null;
+    this._patient = patient ? stranger(patient) : null;
     this._found = [];
     this._drawn = false;
     if (this.name) this._read(); // it is shown already
     else if (patient) this._read();
-    if (parameters.get("study")) this._openStudy(parameters.get("study"));
+    if (parameters.get("study")) this._open(parameters.get("study"));
     else if (parameters.get("of")) this._openPatientOf(parameters.get("of"));
   }
 
@@ -113,28 +110,13 @@ export class Studies {
                 el(
                   "a",
                   { href: `#studies?patient=${encodeURIComponent(one.id)}`, data: { focus: `patient-${one.id}` } },
-                  el("strong", {}, personName(one.name) || t("studies.nameless")),
-                  el("span", { class: "second" }, [dicomDate(one.born), one.sex].filter(Boolean).join(" · ")),
-                  el("code", {}, one.id),
+                  patientLines(one),
                 ),
               ),
             ),
           )
         : el("p", { class: "nothing" }, t("studies.nobody")),
     );
-  }
-
-  /** Patients of the list that the words fit, and the one whose uuid was given. */
-  async _patientsLike(typed) {
-    if (!typed) return [];
-    const steps = this._listed
-      ? await ask("worklist", { query: { search: typed, limit: MOST_STEPS } })
-      : [];
-    const found = patientsOf(steps).slice(0, MOST_PATIENTS);
-    if (UUID.test(typed) && !found.some((one) => one.id === typed)) {
-      found.unshift({ id: typed, name: "", born: "", sex: "" });
-    }
-    return found;
   }
 
   /** Patients, and studies that Orthanc finds by the name or the PatientID. */
@@ -144,7 +126,7 @@ export class Studies {
     const turn = (this._asked = (this._asked ?? 0) + 1);
     let ids = [];
     try {
-      const people = await this._patientsLike(typed);
+      const people = await patientsLike(typed, this._listed);
       if (turn !== this._asked) return;
       if (typed) this._people(people);
       else fill(this._who);
@@ -190,7 +172,7 @@ export class Studies {
 
   async _readPatient(turn) {
     const { id } = this._patient;
-    this._patient = await this._known(id);
+    this._patient = await patientKnown(id, this._listed);
     const path = `patients/${encodeURIComponent(id)}`;
     const theirs = await ask(`${path}/studies`);
     if (turn !== this._turn) return;
@@ -214,23 +196,17 @@ export class Studies {
         el("p", {}, el("a", { href: "#studies" }, t("studies.all"))),
         el("h3", {}, t("studies.theirs")),
         theirs.length
-          ? el("ul", { class: "studies" }, theirs.map((one) => el("li", {}, this._row(one, this._unassign(one)))))
+          ? el("ul", { class: "studies" }, theirs.map((one) => el("li", {}, this._row(one, unassignButton(one, this._patient, () => this._read())))))
           : el("p", { class: "nothing" }, t("studies.none")),
         el("h3", {}, t("studies.candidates")),
         away
           ? el("p", { class: "problem" }, away)
           : candidates.length
-            ? el("ul", { class: "studies" }, candidates.map((one) => el("li", {}, this._row(one, this._assign(one)))))
+            ? el("ul", { class: "studies" }, candidates.map((one) => el("li", {}, this._row(one, assignButton(one, this._patient, () => this._read())))))
             : el("p", { class: "nothing" }, t("studies.nocandidates")),
       ),
     );
     fill(this._name, personName(this._patient.name) || t("studies.patient"));
-  }
-
-  /** What the list says of a patient. */
-  async _known(id) {
-    const steps = this._listed ? await ask("worklist", { query: { PatientID: id, limit: 1 } }) : [];
-    return patientsOf(steps)[0] ?? { id, name: "", born: "", sex: "" };
   }
 
   _draw() {
@@ -266,171 +242,11 @@ export class Studies {
   }
 
   _row(study, ...actions) {
-    return el(
-      "div",
-      { class: "study" },
-      el(
-        "div",
-        { class: "study-main" },
-        el(
-          "button",
-          { type: "button", class: "open", data: { focus: `study-${study.ID}` }, onclick: () => this._openStudy(study.ID) },
-          personName(study.PatientName) || t("studies.nameless"),
-        ),
-        el("span", { class: "second" }, el("code", {}, study.PatientID)),
-        el(
-          "span",
-          { class: "second" },
-          [
-            dicomDate(study.StudyDate),
-            study.ModalitiesInStudy.join(", "),
-            study.StudyDescription,
-            t("studies.images", { n: study.Instances }),
-          ]
-            .filter(Boolean)
-            .join(" · "),
-        ),
-        study.Reasons ? el("ul", { class: "reasons" }, study.Reasons.map((reason) => el("li", {}, reason))) : null,
-      ),
-      "Score" in study
-        ? el(
-            "span",
-            { class: "score" },
-            el("meter", { min: 0, max: 100, value: study.Score, "aria-label": t("studies.score") }),
-            el("span", {}, t("studies.scored", { score: study.Score })),
-          )
-        : badge(study.Patient ? "good" : "wait", t(study.Source ? `source.${study.Source}` : "source.nobody")),
-      actions.length ? el("div", { class: "actions" }, actions) : null,
-    );
+    return studyRow(study, (id) => this._open(id), actions);
   }
 
-  // --- decisions ---
-
-  _assign(study, patient = this._patient, done = () => {}) {
-    const button = el("button", { type: "button", class: "button primary", data: { focus: `assign-${study.ID}` } }, t("studies.assign"));
-    button.addEventListener("click", async () => {
-      const words = { study: personName(study.PatientName) || study.PatientID, patient: personName(patient.name) || patient.id };
-      const moved = study.Patient && study.Patient !== patient.id;
-      if (!(await confirm(t("studies.assign.sure", words), t(moved ? "studies.assign.moved" : "studies.assign.explained", words), t("studies.assign")))) return;
-      const path = `patients/${encodeURIComponent(patient.id)}/studies/${study.ID}`;
-      const answer = await act(button, () => ask(path, { method: "PUT", body: moved ? { Force: true } : {} }));
-      if (!answer) return;
-      done();
-      say(t("studies.assign.done", words));
-      this._read();
-    });
-    return button;
-  }
-
-  _unassign(study, patient = this._patient, done = () => {}) {
-    const button = el("button", { type: "button", class: "button", data: { focus: `unassign-${study.ID}` } }, t("studies.unassign"));
-    button.addEventListener("click", async () => {
-      const words = { study: personName(study.PatientName) || study.PatientID };
-      if (!(await confirm(t("studies.unassign.sure", words), t("studies.unassign.explained"), t("studies.unassign"), { danger: true }))) return;
-      const path = `patients/${encodeURIComponent(patient.id)}/studies/${study.ID}`;
-      const answer = await act(button, () => ask(path, { method: "DELETE" }));
-      if (!answer) return;
-      done();
-      say(t("studies.unassign.done", words));
-      this._read();
-    });
-    return button;
-  }
-
-  // --- one study ---
-
-  async _openStudy(id) {
-    let study;
-    try {
-      study = await ask(`studies/${encodeURIComponent(id)}`);
-    } catch (problem) {
-      say(inWords(problem), { bad: true });
-      return;
-    }
-    const drawer = openDrawer(personName(study.PatientName) || t("studies.nameless"));
-    const owner = study.Patient;
-    const known = owner ? await this._known(owner) : null;
-    drawer.body.append(
-      el(
-        "p",
-        { class: "lead" },
-        badge(owner ? "good" : "wait", t(study.Source ? `source.${study.Source}` : "source.nobody")),
-        el("span", {}, [study.ModalitiesInStudy.join(", "), study.StudyDescription].filter(Boolean).join(" · ")),
-      ),
-      el("p", { class: "links" }, viewers(study)),
-      el(
-        "dl",
-        { class: "values" },
-        [
-          ["key.PatientID", el("code", {}, study.PatientID)],
-          ["key.StudyDate", dicomDate(study.StudyDate) || "–"],
-          ["studies.owner", owner ? el("a", { href: `#studies?patient=${encodeURIComponent(owner)}` }, personName(known.name) || el("code", {}, owner)) : t("source.nobody")],
-          ["studies.steps", study.Steps.join(", ") || "–"],
-          ["studies.size", `${t("studies.series", { n: study.Series })}, ${t("studies.images", { n: study.Instances })}`],
-          ["key.StudyInstanceUID", el("code", {}, study.StudyInstanceUID)],
-        ].map(([key, value]) => el("div", {}, el("dt", {}, t(key)), el("dd", {}, value))),
-      ),
-      study.Notifications.length
-        ? el(
-            "section",
-            {},
-            el("h3", {}, t("part.notifications")),
-            el(
-              "ul",
-              { class: "plain-list" },
-              study.Notifications.map((one) =>
-                el("li", {}, el("a", { href: `#notifications?state=${one.State}` }, t(`state.one.${one.State}`)), " ", one.Reason || one.LastError || (one.ScheduledProcedureStepID ? t("step.one", { id: one.ScheduledProcedureStepID }) : "")),
-              ),
-            ),
-          )
-        : "",
-      this._whose(drawer, study),
-    );
-  }
-
-  /** Chooses the patient of a study. */
-  _whose(drawer, study) {
-    const id = newId();
-    const found = el("div", { class: "options" });
-    const input = el("input", { id, type: "search", autocomplete: "off", placeholder: t("studies.search.hint") });
-    const done = () => drawer.close();
-    let later = 0;
-    let turn = 0;
-    const list = async () => {
-      const mine = (turn += 1);
-      const typed = input.value.trim();
-      let people;
-      try {
-        people = await this._patientsLike(typed);
-      } catch (problem) {
-        say(inWords(problem), { bad: true });
-        return;
-      }
-      if (mine !== turn) return;
-      found.replaceChildren(
-        ...people.map((one) =>
-          el(
-            "div",
-            { class: "option choose" },
-            el("div", {}, el("strong", {}, personName(one.name) || t("studies.nameless")), el("span", { class: "second" }, [dicomDate(one.born), one.sex].filter(Boolean).join(" · ")), el("code", {}, one.id)),
-            this._assign(study, one, done),
-          ),
-        ),
-        ...(typed && !people.length ? [el("p", { class: "nothing" }, t("studies.nobody"))] : []),
-      );
-    };
-    input.addEventListener("input", () => {
-      clearTimeout(later);
-      later = setTimeout(list, WAIT);
-    });
-    return el(
-      "section",
-      {},
-      el("h3", {}, t(study.Patient ? "studies.move" : "studies.give")),
-      el("div", { class: "field wide" }, el("label", { for: id }, t("studies.search")), input),
-      found,
-      study.Patient ? el("p", { class: "actions" }, this._unassign(study, { id: study.Patient, name: "" }, done)) : "",
-    );
+  _open(id) {
+    return openStudy(id, this._listed, () => this._read());
   }
 
   /** From Orthanc Explorer's page of a patient: who that is by its PatientID. */

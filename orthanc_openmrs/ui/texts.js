@@ -1,5 +1,4 @@
 // The words of the page, in the language of the person.
-import { readFile } from "./api.js";
 
 const KEY = "orthanc-openmrs-language";
 let texts = {};
@@ -9,8 +8,9 @@ export let language = "en";
 let locale = "en"; // the language, of the country that the browser says
 export let languages = {};
 
-/** Reads the words: of the language that was chosen, else of the browser's first that there is. */
-export async function loadTexts() {
+/** Reads the words, by `readFile`: of the language that was chosen, else of the browser's first
+ * that there is. */
+export async function loadTexts(readFile) {
   languages = await readFile("languages.json");
   const wanted = [stored(), ...navigator.languages.map((one) => one.split("-")[0])];
   language = wanted.find((one) => one in languages) ?? "en";

@@ -1,6 +1,6 @@
 // Worklist: what the scanners see.
 import { askAll, inWords } from "./api.js";
-import { el, fill, newId } from "./dom.js";
+import { el, field, fill, newId } from "./dom.js";
 import { opener, Rows } from "./rows.js";
 import { folded, haystack, matches, offered, openStep, readSteps, wordsOf } from "./steps.js";
 import { dicomDate, dicomTime, personName, t } from "./texts.js";
@@ -243,9 +243,4 @@ function cells(step) {
     ],
     offered(step),
   ];
-}
-
-/** A field with its name above it. */
-export function field(id, label, input, kind = "") {
-  return el("div", { class: `field ${kind}` }, el("label", { for: id }, label), input);
 }

@@ -80,6 +80,21 @@ def test_no_script_makes_markup_or_code_of_text(name: str) -> None:
     assert not re.search(ways, SCRIPTS[name])
 
 
+def imports(name: str) -> set[str]:
+    """The scripts that a script asks for."""
+    return set(re.findall(r'from "\./([^"]+)"', SCRIPTS[name]))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_script_leads_back_to_itself_and_none_is_too_long_to_read(name: str) -> None:
+    reached, ahead = set[str](), imports(name)
+    while ahead:
+        reached |= ahead
+        ahead = {one for script in ahead for one in imports(script)} - reached
+    assert name not in reached
+    assert SCRIPTS[name].count("\n") < 300
+
+
 # --- texts ---------------------------------------------------------------------------------
 
 
