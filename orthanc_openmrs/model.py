@@ -120,6 +120,43 @@ class StudySummary:
     series: tuple[SeriesSummary, ...] = ()
 
 
+class StepIdentity(NamedTuple):
+    """An order of OpenMRS that lasts: its numbers begin anew where it is installed anew, so that
+    only all four together name it. `patient_id` is the uuid of the request's patient, "" where
+    it is none. All are "" where a study is held and no step is named."""
+
+    requested_procedure_id: str = ""
+    scheduled_procedure_step_id: str = ""
+    patient_id: str = ""
+    accession_number: str = ""
+
+
+class NamedBy(StrEnum):
+    """What kind of identifier a study names."""
+
+    STUDY_INSTANCE_UID = "uid"
+    ACCESSION_NUMBER = "accession"
+    SCHEDULED_PROCEDURE_STEP_ID = "step"
+    REQUESTED_PROCEDURE_ID = "request"
+    PATIENT_ID = "patient"
+
+
+class Named(NamedTuple):
+    """An identifier that an undecided study names: a list that brings it may decide the study."""
+
+    kind: NamedBy
+    value: str
+
+
+class GivenUid(NamedTuple):
+    """A StudyInstanceUID that was given out to scanners, and the request it was given for."""
+
+    study_instance_uid: str
+    requested_procedure_id: str
+    patient_id: str
+    accession_number: str
+
+
 @dataclass(frozen=True, slots=True)
 class DueStudy:
     """A study whose link is to be decided; `noted` is the count that the decision answers.
