@@ -259,7 +259,7 @@ def test_study_of_a_foreign_patient_is_held_until_a_person_decides(
 REFUSALS = {
     "v2": ("No series data found in payload", "No valid procedure step IDs found in payload"),
     "v3": (
-        "HTTP 409: Update does not match the imaging request",
+        "HTTP 409: No eligible procedure steps in notification",
         "HTTP 404: Procedure step not found",
     ),
 }
