@@ -10,9 +10,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.changes import ChangeReader
@@ -21,7 +20,7 @@ from orthanc_openmrs.completion.dispatcher import Dispatcher
 from orthanc_openmrs.completion.linker import Linker
 from orthanc_openmrs.completion.linking import Policy
 from orthanc_openmrs.completion.sender import Sender
-from orthanc_openmrs.completion.study import read_study
+from orthanc_openmrs.completion.study import Get, read_study
 from orthanc_openmrs.config import Settings, read_settings
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.inside import Doctor
@@ -33,6 +32,7 @@ from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
+from orthanc_openmrs.model import StudySummary
 from orthanc_openmrs.openmrs.transport import OpenMRSClient
 from orthanc_openmrs.rest.notifications import NotificationRoutes
 from orthanc_openmrs.rest.openapi import with_document
@@ -47,7 +47,7 @@ from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.person_names import NameBook
-from orthanc_openmrs.worklist.refresh import Refresher
+from orthanc_openmrs.worklist.refresh import Refresher, SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
@@ -64,181 +64,280 @@ class _Part(Protocol):
     def join(self, deadline: float) -> None: ...
 
 
+# --- the parts, each flow's built of those before it ----------------------------------------
+
+
+class _Sources(NamedTuple):
+    """What all else reads and writes: Orthanc, OpenMRS, the database."""
+
+    host: Orthanc
+    settings: Settings
+    get: Get
+    orthanc: OrthancStudies
+    client: OpenMRSClient
+    database: Database
+
+    def read_study(self, study: str) -> StudySummary | None:
+        """A study as Orthanc has it now."""
+        return read_study(self.get, study)
+
+
+def _sources(host: Orthanc, settings: Settings) -> _Sources:
+    return _Sources(
+        host=host,
+        settings=settings,
+        get=guards.core_rest(host),
+        orthanc=OrthancStudies(host),
+        client=OpenMRSClient.of(settings),
+        database=_opened(Database(settings.database)),
+    )
+
+
+def _opened(database: Database) -> Database:
+    """Without its database the plugin still serves the worklist, and tries again; a database of
+    a newer version stops the start."""
+    try:
+        database.open()
+    except SchemaTooNew:
+        raise
+    except StoreError as problem:
+        _log.error("%s", problem)
+    return database
+
+
+class _Reading(NamedTuple):
+    """refresh and C-FIND: OpenMRS's list → the worklist → scanners."""
+
+    worklist: Worklist
+    refresher: Refresher
+    names: NameBook | None
+    tally: Tally
+
+    def snapshot(self) -> Snapshot | None:
+        """The list that is served."""
+        return self.worklist.snapshot
+
+    def status(self) -> SourceStatus:
+        """How reading goes."""
+        return self.refresher.status
+
+
+def _reading(sources: _Sources) -> _Reading:
+    settings = sources.settings
+    verbatim = settings.person_names == "verbatim"
+    normalise = values.verbatim_name if verbatim else values.split_name
+    looked_up = settings.person_names == "lookup"
+    names = NameBook(sources.client, sources.database, normalise) if looked_up else None
+    worklist = Worklist(
+        StationRules(settings.stations, settings.own_steps_only, settings.codec),
+        max_staleness=settings.max_staleness,
+    )
+    unchanging = PersonNames(normalise)
+    refresher = Refresher(
+        sources.client,
+        worklist,
+        sources.database,
+        interval=settings.refresh_interval,
+        names=names.names if names else lambda: unchanging,
+        on_snapshot=lambda snapshot: names.want(snapshot.offered) if names else None,
+    )
+    return _Reading(worklist, refresher, names, Tally())
+
+
+class _Mapping(NamedTuple):
+    """mapping: whose a study in Orthanc is."""
+
+    studies: PatientMapping
+    synchroniser: Synchroniser
+    patients: Patients
+
+
+def _mapping(sources: _Sources, reading: _Reading) -> _Mapping:
+    studies = PatientMapping(
+        studies=sources.orthanc,
+        records=sources.database,
+        metadata=sources.settings.patient_metadata,
+        later=lambda study: synchroniser.enqueue(study),
+        clock=time.time,
+    )
+    synchroniser = Synchroniser(studies)
+    patients = Patients(
+        get_patient=sources.client.get_patient,
+        snapshot=reading.snapshot,
+        source_status=reading.status,
+        timeout=sources.settings.timeout,
+    )
+    return _Mapping(studies, synchroniser, patients)
+
+
+class _Completion(NamedTuple):
+    """study: Orthanc → the step that it completes → OpenMRS; person: what stands in between."""
+
+    changes: ChangeReader
+    linker: Linker
+    dispatcher: Dispatcher
+    sender: Sender
+    backlog: BacklogWatch
+    decisions: Decisions
+
+
+def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Completion:
+    settings, database = sources.settings, sources.database
+    backlog = BacklogWatch(
+        lambda: Backlog(database.notification_counts(), database.oldest_pending())
+    )
+
+    def linked(study: str) -> None:
+        mapping.synchroniser.enqueue(study)
+        backlog.want()
+
+    def decided(study: str) -> None:
+        linker.wake()
+        dispatcher.wake()
+        linked(study)
+
+    sender = Sender(
+        outcomes=database,
+        lists=reading.refresher,
+        updates=sources.client,
+        report_in_progress=settings.report_in_progress,
+    )
+    dispatcher = Dispatcher(outbox=database, deliver=sender.deliver, clock=time.time)
+    linker = Linker(
+        noted=database,
+        read_study=sources.read_study,
+        snapshot=reading.snapshot,
+        lists=reading.refresher,
+        policy=Policy(settings.link_by, settings.hold_patient_mismatch),
+        in_progress=sender.reports_in_progress,
+        on_link=linked,
+        on_decisions=dispatcher.wake,
+        clock=time.time,
+    )
+    changes = ChangeReader(
+        get=sources.get,
+        store=database,
+        stable_age=settings.stable_age,
+        on_news=linker.wake,
+        clock=time.time,
+    )
+    decisions = Decisions(
+        records=database,
+        read_study=sources.read_study,
+        snapshot=reading.snapshot,
+        lists=reading.refresher,
+        list_timeout=2 * settings.timeout,
+        keep_delivered=settings.keep_delivered,
+        on_decision=decided,
+        clock=time.time,
+    )
+    return _Completion(changes, linker, dispatcher, sender, backlog, decisions)
+
+
+class _Answers(NamedTuple):
+    """REST, page, doctor, metrics: what people and programs are told of all this."""
+
+    router: Router
+    doctor: Doctor
+    metrics: Metrics
+
+
+def _answers(
+    sources: _Sources, reading: _Reading, mapping: _Mapping, completion: _Completion
+) -> _Answers:
+    host, settings, database = sources.host, sources.settings, sources.database
+    status = StatusRoutes(
+        worklist=reading.worklist,
+        source_status=reading.status,
+        generation=lambda: completion.sender.generation,
+        backlog=completion.backlog.asked,
+        examine=lambda: doctor.findings(),
+    )
+    doctor = Doctor(
+        read=lambda: _read(host),
+        get=sources.get,
+        status=status.current,
+        snapshot=reading.snapshot,
+    )
+    nouns = (
+        status,
+        WorklistRoutes(
+            worklist=reading.worklist,
+            read_now=lambda: reading.refresher.read_now(2 * settings.timeout),
+        ),
+        NotificationRoutes(
+            decisions=completion.decisions, look_up_study=guards.look_up_study(host)
+        ),
+        StudyRoutes(
+            mapping=mapping.studies,
+            patients=mapping.patients,
+            notifications=lambda study: database.list_notifications(study=study),
+            plugins=sources.orthanc.plugins,
+            viewers=settings.viewers,
+        ),
+        PageRoutes(read_files()),
+    )
+    metrics = Metrics(
+        guards.push_metric(host),
+        worklist=reading.worklist,
+        source_status=reading.status,
+        failed_reads=lambda: reading.refresher.failed_reads,
+        backlog=completion.backlog.last,
+        tally=reading.tally,
+        clock=time.time,
+    )
+    router = Router(with_document(row for noun in nouns for row in noun.table()))
+    return _Answers(router, doctor, metrics)
+
+
+# --- the plugin ------------------------------------------------------------------------------
+
+
 class Plugin:
-    """The parts, and what Orthanc's changes mean to them."""
+    """All parts, and what Orthanc's changes mean to them."""
 
     def __init__(self, host: Orthanc, settings: Settings) -> None:
         self._change_type = host.ChangeType
         self._resource_type = host.ResourceType
-        self._client = OpenMRSClient.of(settings)
-        self._database = Database(settings.database)
-        self._open_database()
-        self.worklist = Worklist(
-            StationRules(settings.stations, settings.own_steps_only, settings.codec),
-            max_staleness=settings.max_staleness,
+        sources = _sources(host, settings)
+        self._reading = reading = _reading(sources)
+        self._mapping = _mapping(sources, reading)
+        self._completion = _completion(sources, reading, self._mapping)
+        self._answers = _answers(sources, reading, self._mapping, self._completion)
+        self._client, self._database = sources.client, sources.database
+        self.worklist, self.tally, self.router = (
+            reading.worklist,
+            reading.tally,
+            self._answers.router,
         )
-        verbatim = settings.person_names == "verbatim"
-        normalise = values.verbatim_name if verbatim else values.split_name
-        self._book: NameBook | None = None
-        if settings.person_names == "lookup":
-            self._book = NameBook(self._client, self._database, normalise)
-        self._refresher = Refresher(
-            self._client,
-            self.worklist,
-            self._database,
-            interval=settings.refresh_interval,
-            names=self._book.names if self._book else _always(PersonNames(normalise)),
-            on_snapshot=self._look_up_names,
-        )
-        self.tally = Tally()
-        self._watch = BacklogWatch(
-            lambda: Backlog(self._database.notification_counts(), self._database.oldest_pending())
-        )
-        self._metrics = Metrics(
-            guards.push_metric(host),
-            worklist=self.worklist,
-            source_status=lambda: self._refresher.status,
-            failed_reads=lambda: self._refresher.failed_reads,
-            backlog=self._watch.last,
-            tally=self.tally,
-            clock=time.time,
-        )
-        get = guards.core_rest(host)
-        studies = OrthancStudies(host)
-        mapping = PatientMapping(
-            studies=studies,
-            records=self._database,
-            metadata=settings.patient_metadata,
-            later=self._check_mapping,
-            clock=time.time,
-        )
-        self._mapping = mapping
-        self._synchroniser = Synchroniser(mapping)
-        self._sender = Sender(
-            outcomes=self._database,
-            lists=self._refresher,
-            updates=self._client,
-            report_in_progress=settings.report_in_progress,
-        )
-        self._dispatcher = Dispatcher(
-            outbox=self._database, deliver=self._sender.deliver, clock=time.time
-        )
-        self._linker = Linker(
-            noted=self._database,
-            read_study=lambda study: read_study(get, study),
-            snapshot=lambda: self.worklist.snapshot,
-            lists=self._refresher,
-            policy=Policy(settings.link_by, settings.hold_patient_mismatch),
-            in_progress=self._sender.reports_in_progress,
-            on_link=self._linked,
-            on_decisions=self._dispatcher.wake,
-            clock=time.time,
-        )
-        self._changes = ChangeReader(
-            get=get,
-            store=self._database,
-            stable_age=settings.stable_age,
-            on_news=self._linker.wake,
-            clock=time.time,
-        )
-        decisions = Decisions(
-            records=self._database,
-            read_study=lambda study: read_study(get, study),
-            snapshot=lambda: self.worklist.snapshot,
-            lists=self._refresher,
-            list_timeout=2 * settings.timeout,
-            keep_delivered=settings.keep_delivered,
-            on_decision=self._decided,
-            clock=time.time,
-        )
-        status = StatusRoutes(
-            worklist=self.worklist,
-            source_status=lambda: self._refresher.status,
-            generation=lambda: self._sender.generation,
-            backlog=self._watch.asked,
-            examine=lambda: self._doctor.findings(),
-        )
-        worklist = WorklistRoutes(
-            worklist=self.worklist,
-            read_now=lambda: self._refresher.read_now(2 * settings.timeout),
-        )
-        notifications = NotificationRoutes(
-            decisions=decisions, look_up_study=guards.look_up_study(host)
-        )
-        patients_studies = StudyRoutes(
-            mapping=mapping,
-            patients=Patients(
-                get_patient=self._client.get_patient,
-                snapshot=lambda: self.worklist.snapshot,
-                source_status=lambda: self._refresher.status,
-                timeout=settings.timeout,
-            ),
-            notifications=lambda study: self._database.list_notifications(study=study),
-            plugins=studies.plugins,
-            viewers=settings.viewers,
-        )
-        nouns = (status, worklist, notifications, patients_studies, PageRoutes(read_files()))
-        self.router = Router(with_document(row for noun in nouns for row in noun.table()))
-        self._doctor = Doctor(
-            read=lambda: _read(host),
-            get=get,
-            status=status.current,
-            snapshot=lambda: self.worklist.snapshot,
-        )
-
-    def _open_database(self) -> None:
-        """Without its database the plugin still serves the worklist, and tries again; a
-        database of a newer version stops the start."""
-        try:
-            self._database.open()
-        except SchemaTooNew:
-            raise
-        except StoreError as problem:
-            _log.error("%s", problem)
-
-    def _check_mapping(self, study: str) -> None:
-        self._synchroniser.enqueue(study)
-
-    def _linked(self, study: str) -> None:
-        self._synchroniser.enqueue(study)
-        self._watch.want()
-
-    def _decided(self, study: str) -> None:
-        self._linker.wake()
-        self._dispatcher.wake()
-        self._linked(study)
-
-    def _look_up_names(self, snapshot: Snapshot) -> None:
-        if self._book:
-            self._book.want(snapshot.offered)
 
     def start_reading(self) -> None:
         """Serve the kept list and begin to read OpenMRS's."""
-        if self._book:
-            self._book.start()
-        self._watch.start()
-        self._refresher.restore()
-        self._refresher.start()
+        if self._reading.names:
+            self._reading.names.start()
+        self._completion.backlog.start()
+        self._reading.refresher.restore()
+        self._reading.refresher.start()
 
     def on_change(self, change_type: int, level: int, resource: str) -> None:
         """Orthanc's changes: no network here, and no more than one insert."""
         if change_type == self._change_type.STABLE_STUDY:
             self._database.note_study(resource)
-            self._linker.wake()
-            self._changes.wake()
-            self._mapping.forget(resource)
+            self._completion.linker.wake()
+            self._completion.changes.wake()
+            self._mapping.studies.forget(resource)
         elif change_type == self._change_type.NEW_SERIES:
-            self._changes.wake()
+            self._completion.changes.wake()
         elif change_type == self._change_type.DELETED:
             if level == self._resource_type.STUDY:
-                self._mapping.forget(resource)
-                self._synchroniser.enqueue(resource)
+                self._mapping.studies.forget(resource)
+                self._mapping.synchroniser.enqueue(resource)
         elif change_type == self._change_type.ORTHANC_STARTED:
-            self._synchroniser.start()
-            self._changes.start()
-            self._linker.start()
-            self._dispatcher.start()
-            self._metrics.start()
+            self._mapping.synchroniser.start()
+            self._completion.changes.start()
+            self._completion.linker.start()
+            self._completion.dispatcher.start()
+            self._answers.metrics.start()
         elif change_type == self._change_type.ORTHANC_STOPPED:
             self.stop()
 
@@ -246,27 +345,23 @@ class Plugin:
         """End the threads, whatever OpenMRS does."""
         self._client.close()
         parts: list[_Part] = [
-            self._doctor,
-            self._metrics,
-            self._watch,
-            self._linker,
-            self._dispatcher,
-            self._changes,
-            self._synchroniser,
-            self._refresher,
+            self._answers.doctor,
+            self._answers.metrics,
+            self._completion.backlog,
+            self._completion.linker,
+            self._completion.dispatcher,
+            self._completion.changes,
+            self._mapping.synchroniser,
+            self._reading.refresher,
         ]
-        if self._book:
-            parts.append(self._book)
+        if self._reading.names:
+            parts.append(self._reading.names)
         for part in parts:
             part.tell_to_stop()
         deadline = time.monotonic() + STOP_TIMEOUT
         for part in parts:
             part.join(deadline)
         self._database.close()
-
-
-def _always(names: PersonNames) -> Callable[[], PersonNames]:
-    return lambda: names
 
 
 _on_change: ChangeCallback | None = None
