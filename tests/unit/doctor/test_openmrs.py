@@ -191,7 +191,9 @@ def test_steps_are_told_by_their_ids_never_by_their_patients(tmp_path: Path) -> 
         ("http://no.such.invalid/", "error OpenMRS: the host name no.such.invalid is unknown here"),
     ],
 )
-def test_an_openmrs_that_is_away_is_told(tmp_path: Path, url: str, line: str) -> None:
+def test_an_openmrs_that_is_away_is_told(
+    tmp_path: Path, nobody_is_known: None, url: str, line: str
+) -> None:
     assert told(openmrs.connection(case(tmp_path, ImagingWorklistURL=url))) == [line]
 
 

@@ -390,7 +390,9 @@ def test_what_breaks_off_or_is_no_answer_is_no_list(server: Server, play: Play) 
         (f"http://{'x' * 70}.invalid", ""),
     ],
 )
-def test_who_isnt_there_is_unreachable(server: Server, url: str, words: str) -> None:
+def test_who_isnt_there_is_unreachable(
+    server: Server, nobody_is_known: None, url: str, words: str
+) -> None:
     found = refused(client_of(server, worklist_url=url).get_list)
     assert found.kind == "unreachable"
     assert words in str(found)
