@@ -19,10 +19,10 @@ ARGUMENTS = (
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser without a window, which knows nothing of earlier ones."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """A browser without a window, which knows nothing of earlier ones; `more` are arguments."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *more])
         try:
             yield browser
         finally:

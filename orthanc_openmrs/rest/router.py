@@ -7,7 +7,6 @@ not know: what a handler does.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from orthanc_openmrs.errors import (
     PROBLEMS,
@@ -20,9 +19,15 @@ from orthanc_openmrs.errors import (
 from orthanc_openmrs.rest.arguments import refuse_unknown
 from orthanc_openmrs.rest.messages import JSON, HttpError, Request, Response, error
 from orthanc_openmrs.rest.schemas import Parameter, Schema
+from orthanc_openmrs.rest.sites import may_be_from_another_site
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a request's body."""
+
+ANOTHER_SITE = "this request may come from another site's page"
+ANOTHER_SITE_DETAILS = (
+    "a browser's own page sends its Origin, a program none of a browser's headers"
+)
 
 RETRY = {"Retry-After": "10"}
 
@@ -70,8 +75,8 @@ class Router:
     def respond(self, request: Request) -> Response:
         """The answer, whatever the request."""
         path = request.path.rstrip("/") or "/"
-        if _from_another_site(request):
-            return error(403, "a browser says that this request comes from another site", request)
+        if may_be_from_another_site(request):
+            return error(403, ANOTHER_SITE, request, ANOTHER_SITE_DETAILS)
         if len(request.body) > LARGEST_BODY:
             return error(413, f"the body is longer than {LARGEST_BODY} bytes", request)
         allowed: list[str] = []
@@ -102,19 +107,3 @@ class Router:
         if allowed:
             return Response(405, allow=",".join(allowed))
         return error(404, "there is no such route; see docs/rest.md", request)
-
-
-def _from_another_site(request: Request) -> bool:
-    """Whether a browser marks a request that changes something as another site's: it sends the
-    person's credentials along (Fetch Metadata, Origin)."""
-    if request.method == "GET":
-        return False
-    site = request.headers.get("sec-fetch-site", "")
-    if site:
-        return site not in ("same-origin", "none")
-    origin = request.headers.get("origin", "")
-    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
-    try:
-        return bool(origin) and urlsplit(origin).netloc != host
-    except ValueError:
-        return True

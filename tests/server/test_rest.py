@@ -208,6 +208,7 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
     deep = b"[" * 60000
     decodes = orthanc.python_plugin >= 7
     cross = {"Sec-Fetch-Site": "cross-site"}
+    browser = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"}
     for method, path, body, headers, status in (
         ("GET", "//openmrs//status", b"", {}, 200),
         ("GET", "/openmrs/x/../status", b"", {}, 200),
@@ -260,6 +261,13 @@ def test_tricks_with_paths_bodies_and_headers_lead_nowhere(orthanc: ScratchOrtha
         ("POST", report, b"{}", {"Origin": "http://["}, 403),
         ("POST", report, b"{}", {"Origin": "http://evil.example"}, 403),
         ("DELETE", "/openmrs/notifications/1", b"", cross, 403),
+        # Orthanc makes these a DELETE and a PUT.
+        ("GET", "/openmrs/notifications/1?_method=DELETE", b"", {}, 404),
+        ("GET", "/openmrs/notifications/1?_method=DELETE", b"", browser, 403),
+        ("GET", "/openmrs/notifications/1?x=1&_method=delete", b"", browser, 403),
+        ("GET", f"{assign}?_method=PUT", b"", browser, 403),
+        ("GET", f"{assign}?_method=PUT", b"", {"Referer": "http://evil.example/"}, 403),
+        ("GET", "/openmrs/status", b"", browser, 200),
         ("POST", report, b"{}", {"Sec-Fetch-Site": "same-origin"}, 400),
         ("POST", report, b"{}", {"Authorization": "Basic %%%"}, 400),
         ("GET", "/openmrs/status", b"", cross, 200),

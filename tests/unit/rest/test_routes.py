@@ -627,32 +627,6 @@ def test_a_report_that_needs_openmrs_says_to_come_back(app: Application) -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "headers", "refused"),
-    [
-        ("POST", {}, False),
-        ("POST", {"sec_fetch_site": "same-origin", "origin": "http://evil"}, False),
-        ("POST", {"sec_fetch_site": "none"}, False),
-        ("POST", {"sec_fetch_site": "cross-site"}, True),
-        ("POST", {"sec_fetch_site": "same-site"}, True),
-        ("POST", {"origin": "http://orthanc:8042", "host": "orthanc:8042"}, False),
-        ("POST", {"origin": "http://evil", "host": "orthanc:8042"}, True),
-        ("POST", {"origin": "null", "host": "orthanc:8042"}, True),
-        (
-            "POST",
-            {"origin": "https://pacs", "host": "orthanc:8042", "x_forwarded_host": "pacs"},
-            False,
-        ),
-        ("GET", {"sec_fetch_site": "cross-site", "origin": "http://evil"}, False),
-    ],
-)
-def test_a_change_that_a_browser_brings_from_another_site_is_refused(
-    app: Application, method: str, headers: dict[str, str], refused: bool
-) -> None:
-    path = "/worklist/refresh" if method == "POST" else "/status"
-    assert app.send(method, path, b"", **headers).status == (403 if refused else 200)
-
-
-@pytest.mark.parametrize(
     ("authorization", "user"),
     [
         ("", ""),
