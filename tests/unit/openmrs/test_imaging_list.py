@@ -189,7 +189,7 @@ def test_what_is_no_array_is_no_list(body: bytes, why: str) -> None:
 
 
 MIB = 1024 * 1024
-BIG = 2 * MIB
+BIG = 4 * MIB
 
 
 @pytest.mark.parametrize(
