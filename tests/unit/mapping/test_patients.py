@@ -192,6 +192,20 @@ def test_a_study_is_read_once_until_it_changes() -> None:
     assert 7 not in clinic.found(limit=count)
 
 
+def test_a_study_that_a_person_called_nobodys_is_read_again_when_it_changes() -> None:
+    clinic = Clinic("H-0", "H-1")
+    assert clinic.found() == [0, 1]
+    clinic.mapping.assign(ALICE, orthanc_id(1), "", force=False)
+    clinic.mapping.unassign(ALICE, orthanc_id(1), "")
+    assert clinic.found() == [0, 1]
+    clinic.orthanc.routes[f"/studies/{orthanc_id(1)}"]["PatientMainDicomTags"] |= {
+        "PatientName": "Mwangi^Peter",
+        "PatientSex": "M",
+    }
+    clinic.mapping.forget(orthanc_id(1))
+    assert clinic.found() == [0]
+
+
 def test_what_is_ranked_and_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_RANKED", 3)
     clinic = Clinic(*(f"H-{number}" for number in range(20)))
