@@ -281,3 +281,59 @@ class Answer:
     status: int
     body: bytes
     date: str = ""
+
+
+class ProcedureState(StrEnum):
+    """`PerformedProcedureStepStatus` of a performed procedure step (MPPS)."""
+
+    IN_PROGRESS = "IN PROGRESS"
+    COMPLETED = "COMPLETED"
+    DISCONTINUED = "DISCONTINUED"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledReference:
+    """An item of ScheduledStepAttributesSequence: what of the worklist a scanner performs. The
+    step's id is empty where nobody scheduled it."""
+
+    study_instance_uid: str = ""
+    accession_number: str = ""
+    requested_procedure_id: str = ""
+    scheduled_procedure_step_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedSeries:
+    """A series that a performed procedure step lists, and how many instances of it."""
+
+    series_instance_uid: str
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiscontinuationReason:
+    """Why a scanner broke a step off, as a code."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedProcedure:
+    """A performed procedure step as a scanner reports it. `start` and `end` are YYYYMMDDHHMMSS,
+    as the scanner's clock has it, or shorter."""
+
+    uid: str
+    state: ProcedureState
+    references: tuple[ScheduledReference, ...] = ()
+    patient_id: str = ""
+    station_ae_title: str = ""
+    station_name: str = ""
+    performed_procedure_step_id: str = ""
+    description: str = ""
+    modality: str = ""
+    start: str = ""
+    end: str = ""
+    discontinuation: DiscontinuationReason | None = None
+    series: tuple[PerformedSeries, ...] = ()
