@@ -72,7 +72,7 @@ def worklist_callback(
             _log.error("the query of %s fails: %s", caller, problem)
             raise
         except Exception:
-            _log.exception("the query of %s fails", issuer_aet)
+            _log.exception("the query of %s fails", caller)
             # Orthanc logs what is raised, words and all.
             raise WorklistUnavailable("the plugin failed; see its line above") from None
         finally:

@@ -24,6 +24,9 @@ PAUSE = 30.0
 MOST_WANTED = 100_000
 """Patients that wait to be looked up, at most."""
 
+BATCH = 100
+"""Names after which the list is made again, while more are looked up."""
+
 _UUID = range(1, 65)
 """Characters that an identifier of a patient may have."""
 
@@ -67,6 +70,7 @@ class NameBook(Worker):
         self._known: dict[_Person, str] = {}
         self._unknown: set[_Person] = set()  # OpenMRS has no structured name for them
         self._wanted: dict[_Person, None] = {}
+        self._unpublished = 0  # names that were learnt since
         self._names = PersonNames(otherwise)
         self._condition = threading.Condition()
 
@@ -113,7 +117,8 @@ class NameBook(Worker):
                 self._look_up(person)
             except (OpenMRSError, StoreError) as problem:
                 _log.info("names can't be looked up now: %s", problem)
-                self._publish()
+                if self._unpublished:
+                    self._publish()
                 with self._condition:
                     # To the end: what fails for one patient must not hold up the others.
                     self._wanted[person] = self._wanted.pop(person)
@@ -125,17 +130,20 @@ class NameBook(Worker):
             with self._condition:
                 self._wanted.pop(person, None)
                 last = not self._wanted
-            if last or len(self._known) % 100 == 0:
+            # Other names make another list: not for nothing.
+            if self._unpublished >= (1 if last else BATCH):
                 self._publish()
 
     def _look_up(self, person: _Person) -> None:
         body = self._source.get_patient(person[0])
         name = read_person_name(body) if body is not None else ""
         if name:
+            self._unpublished += self._known.get(person) != name
             self._known[person] = name
             self._store.save_person_name(person, name)
         else:
             self._unknown.add(person)
 
     def _publish(self) -> None:
+        self._unpublished = 0
         self._names = PersonNames(self._otherwise, dict(self._known))

@@ -208,7 +208,10 @@ class Refresher(Worker):
                 outcome = OpenMRSError("not-a-list", f"can't be read: {type(problem).__name__}")
                 _log.exception("reading the list failed")
                 self._note_failure(outcome)
-            self._turn_of_the_day()
+            try:
+                self._turn_of_the_day()
+            except Exception:  # as above
+                _log.exception("the list can't be made for another day")
             with self._condition:
                 self._ended_reads = self._started_reads
                 self._outcome = outcome

@@ -129,14 +129,13 @@ def test_the_caller_is_logged_with_its_address_where_orthanc_tells_it(
         line.startswith(f"OpenMRS: {caller} asks for a range")
         for line, caller in zip(warned, callers, strict=True)
     )
-    failing = guards.worklist_callback(raising(WorklistUnavailable("too old")))
-    guards.register_worklist(new, failing)
-    with pytest.raises(WorklistUnavailable):
-        new.on_worklist(find, find, Connection("CT1", "192.0.2.7"))
-    assert orthanc.lines[-1] == (
-        "error",
-        "OpenMRS: the query of CT1 at 192.0.2.7 fails: too old",
-    )
+    for problem, words in ((WorklistUnavailable("too old"), ": too old"), (KeyError(SECRET), "")):
+        guards.register_worklist(new, guards.worklist_callback(raising(problem)))
+        with pytest.raises(WorklistUnavailable):
+            new.on_worklist(find, find, Connection("CT1", "192.0.2.7"))
+        level, line = orthanc.lines[-1]
+        assert level == "error"
+        assert line.startswith(f"OpenMRS: the query of CT1 at 192.0.2.7 fails{words}")
 
 
 # --- changes -------------------------------------------------------------------------------

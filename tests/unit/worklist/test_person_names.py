@@ -192,6 +192,44 @@ def test_nobody_waits_and_every_new_name_is_another_book_page() -> None:
     assert reading.book.names() is not first
 
 
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (OpenMRSError("unreachable", "connection failed"), "OpenMRS is away"),
+        (None, "OpenMRS has no such patient"),
+        (RuntimeError("odd"), "OpenMRS's answer is odd"),
+    ],
+)
+def test_nothing_new_makes_no_new_names(found: Any, why: str) -> None:
+    people = [f"patient-{at}" for at in range(5)]
+    reading = Reading(Patients(**dict.fromkeys(people, found)))
+    with reading.running():
+        first = reading.book.names()
+        reading.want(*map(of, people))
+        for person in people:
+            reading.until_asked_for(person)
+        reading.until_idle()
+    assert reading.book.names() is first, f"the list is built again for nothing: {why}"
+
+
+def test_names_are_told_at_the_end_and_every_hundred() -> None:
+    people = [f"patient-{at}" for at in range(250)]
+    sizes: list[int] = []
+
+    class Watched(Patients):
+        def get_patient(self, uuid: str) -> bytes | None:
+            sizes.append(len(reading.book.names().structured))
+            return super().get_patient(uuid)
+
+    reading = Reading(Watched(**dict.fromkeys(people, document("Alice", "", "van Dyk"))))
+    with reading.running():
+        reading.want(*map(of, people))
+        reading.until_asked(250)
+        reading.until_idle()
+    assert sorted(set(sizes[:250])) == [0, 100, 200]
+    assert len(reading.book.names().structured) == 250
+
+
 def test_while_openmrs_is_away_names_are_split_and_looked_up_later() -> None:
     away = OpenMRSError("unreachable", "connection failed")
     reading = Reading(Patients(**{ALICE: away}))

@@ -18,6 +18,7 @@ from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.refresh import COLLECTION_PERIOD, LONGEST_PAUSE, Refresher
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
+from orthanc_openmrs.worklist.values import Value, split_name
 from tests.unit.builders import ALICE, FrozenClock, within
 from tests.unit.doubles import PATIENCE
 
@@ -417,6 +418,29 @@ def test_a_step_without_a_date_is_of_today_tomorrow_too(then: bytes | Exception)
             reading.clock.now = NOON + DAY
             reading.read()
     assert reading.worklist.age() == (0 if isinstance(then, bytes) else DAY)
+
+
+def test_a_day_that_cant_turn_costs_no_read_and_ends_no_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    odd = False
+
+    def normalise(text: str) -> Value:
+        if odd:
+            raise RuntimeError(text)
+        return split_name(text)
+
+    reading = Reading(listed("1"), AWAY, listed("2"))
+    reading.names = PersonNames(normalise)
+    with reading.running():
+        odd = True
+        reading.clock.now = NOON + DAY
+        assert reading.read() == "unreachable"
+        odd = False
+        assert reading.read() == ""
+        assert reading.served == ["2"]
+    assert any("another day" in line for line in caplog.messages)
+    assert "Jones" not in "".join(caplog.messages)
 
 
 def test_a_name_that_was_learnt_is_served_though_the_list_is_unchanged() -> None:
