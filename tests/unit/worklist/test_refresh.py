@@ -430,9 +430,10 @@ def test_a_day_that_cant_turn_costs_no_read_and_ends_no_thread(
             raise RuntimeError(text)
         return split_name(text)
 
-    reading = Reading(listed("1"), AWAY, listed("2"))
+    reading = Reading(listed("1"), listed("1"), AWAY, listed("2"))
     reading.names = PersonNames(normalise)
     with reading.running():
+        assert reading.read() == ""
         odd = True
         reading.clock.now = NOON + DAY
         assert reading.read() == "unreachable"
