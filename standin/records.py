@@ -12,6 +12,7 @@ import uuid as uuids
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 CLOSED = frozenset({"completed", "rejected"})
 
@@ -37,6 +38,15 @@ class Patient:
     suffix: str | None = None
     degree: str | None = None
     merged_into: str | None = None  # the uuid of the preferred patient; this one is voided
+    more_identifiers: tuple[str, ...] = ()  # copied from patients that were merged into this one
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        return (self.identifier, *self.more_identifiers)
+
+    @property
+    def name_uuid(self) -> str:
+        return str(uuids.uuid5(uuids.NAMESPACE_OID, self.uuid))
 
     @property
     def full_name(self) -> str:
@@ -111,7 +121,7 @@ class Records:
         birthdate: str | None = "1990-01-01",
         gender: str | None = "F",
         uuid: str | None = None,
-        **name: str | None,
+        **name: Any,
     ) -> Patient:
         """`name`: prefix, family_prefix, family2, suffix, degree."""
         with self._lock:
@@ -131,14 +141,21 @@ class Records:
             self._patients[patient.uuid] = patient
             return patient
 
-    def merge_patients(self, preferred: Patient, duplicate: Patient, *, move: bool = True) -> None:
-        """Voids the duplicate. Its requests go to the preferred patient, where `move` is true."""
+    def merge_patients(self, preferred: Patient, duplicate: Patient, *, move: bool = False) -> None:
+        """Voids the duplicate, whose identifiers the preferred patient gets.
+
+        OpenMRS's core moves its own rows only: the module's requests stay with the duplicate,
+        unless `move` is true.
+        """
         with self._lock:
-            self._patients[duplicate.uuid] = replace(duplicate, merged_into=preferred.uuid)
-            if move:
-                for request in self._requests.values():
-                    if request.patient.uuid == duplicate.uuid:
-                        self._requests[request.id] = replace(request, patient=preferred)
+            kept = self._patients[preferred.uuid]
+            numbers = tuple(dict.fromkeys((*kept.more_identifiers, *duplicate.identifiers)))
+            kept = self._patients[kept.uuid] = replace(kept, more_identifiers=numbers)
+            old = self._patients[duplicate.uuid]
+            self._patients[old.uuid] = replace(old, merged_into=kept.uuid)
+            for request in self._requests.values():
+                if request.patient.uuid == old.uuid and move:
+                    self._requests[request.id] = replace(request, patient=kept)
 
     def add_request(
         self,
@@ -190,6 +207,10 @@ class Records:
     def patient(self, uuid: str) -> Patient | None:
         with self._lock:
             return self._patients.get(uuid)
+
+    def patients(self) -> list[Patient]:
+        with self._lock:
+            return list(self._patients.values())
 
     def requests(self) -> list[ImagingRequest]:
         """In the database's order."""

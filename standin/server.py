@@ -6,9 +6,9 @@ Must not know value formats or verdicts (dialects), sockets (wire) nor what a fa
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 from .answers import (
     JSON,
@@ -22,12 +22,13 @@ from .answers import (
     text_answer,
 )
 from .control import control
-from .core import patient_answer
+from .core import Failure, patient_answer, patients_found, shown
 from .dialects import DIALECTS, EDIT, IMAGE_SERVICES, RECEIVE, Dialect
 from .faults import Fault, Faults, Rule
 from .orthanc import Callback, Orthanc
 from .records import DuplicateValue, ImagingRequest, Records
-from .updates import UID_COLUMN, BadPayload, Posted, Site, judge_step_status
+from .representations import Resource
+from .updates import UID_COLUMN, BadPayload, Posted, Site, judge_step_status, parse_int
 from .wire import LoggedRequest, Received, Server
 
 PATIENTS = "Get Patients"  # OpenMRS's core asks for it, whatever the module's generation
@@ -56,6 +57,8 @@ class Behaviour:
     strict_sql: bool = True  # False: a MySQL that cuts what is too long for its column
     enforces_privileges: bool = True  # False: 1.2.0's annotation is there, nobody looks at it
     follows_merges: bool = False  # a merged patient's uuid is answered with the preferred patient
+    default_results: int = 50  # of a page of core's REST
+    most_results: int = 100  # a larger limit is refused
 
 
 class Standin:
@@ -192,6 +195,8 @@ class Standin:
             return self._answer(received)
         except ServerException as exception:
             return exception.answer(old_core=self.behaviour.old_core)
+        except Failure as failure:
+            return failure.answer
 
     def _answer(self, received: Received) -> Answer:
         account = self._account(received)
@@ -223,20 +228,56 @@ class Standin:
             return Route("POST", dialect.list_privileges, lambda: self._step_status(received))
         if path == REST + "imaging/studies":
             return Route("GET", frozenset(), lambda: self._studies(received))
-        if path.startswith(REST + "patient/"):
-            uuid = unquote(path.removeprefix(REST + "patient/"))
+        respond = self._core_routes(received)
+        return Route("GET", frozenset({PATIENTS}), respond, of_core=True) if respond else None
+
+    def _core_routes(self, received: Received) -> Callable[[], Answer] | None:
+        path, query = received.path.removeprefix(REST), received.query
+        if path == "patient":
+            return lambda: self._page(patients_found(self.records, query), received)
+        if path.startswith("patient/"):
+            uuid = unquote(path.removeprefix("patient/"))
             follows = self.behaviour.follows_merges
-            return Route(
-                "GET",
-                frozenset({PATIENTS}),
-                lambda: patient_answer(self.records, uuid, follows_merges=follows),
-                of_core=True,
-            )
+            return lambda: patient_answer(self.records, uuid, query, follows_merges=follows)
         return None
+
+    def _page(self, found: Sequence[Resource], received: Received) -> Answer:
+        """`results`, and `links` where there is another page."""
+        query, behaviour = received.query, self.behaviour
+        limit = parse_int(query.get("limit", str(behaviour.default_results)))
+        start = parse_int(query.get("startIndex", "0"))
+        if limit is None or start is None:
+            raise Failure(500, "[For input string]")
+        if limit <= 0:
+            raise Failure(500, "[If you specify a number of results to return, it must be >0]")
+        if limit > behaviour.most_results:
+            raise Failure(
+                500, f"[Administrator has set absolute limit at {behaviour.most_results}]"
+            )
+        if start > len(found):
+            raise Failure(500, f"[fromIndex({start}) > toIndex({len(found)})]")
+        page: dict[str, object] = {
+            "results": [shown(one, query) for one in found[start : start + limit]]
+        }
+        links = []
+        if len(found) > start + limit:
+            links.append(self._link("next", received, start + limit))
+        if start > 0:
+            links.append(self._link("prev", received, max(start - limit, 0)))
+        if links:
+            page["links"] = links
+        if query.get("totalCount") == "true":
+            page["totalCount"] = len(found)
+        return json_answer(page)
+
+    def _link(self, rel: str, received: Received, start: int) -> dict[str, str | None]:
+        others = {name: text for name, text in received.query.items() if name != "startIndex"}
+        query = urlencode(others | ({"startIndex": str(start)} if start else {}))
+        return {"rel": rel, "uri": f"{self.origin}{received.path}?{query}", "resourceAlias": None}
 
     def _asks(self, route: "Route") -> bool:
         """Whether this route looks at who asks."""
-        return route.of_core or not route.privileges or self.behaviour.enforces_privileges
+        return route.of_core or self.behaviour.enforces_privileges
 
     def _account(self, received: Received) -> Account | None:
         user, password = received.credentials or ("", "")

@@ -2,6 +2,7 @@
 
 import http.client
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 
@@ -60,21 +61,18 @@ def test_an_upgrade_while_running_changes_format_and_routes() -> None:
         standin.generation = "v9"
 
 
+NAMES = {"prefix": "Dr.", "family_prefix": "van", "family2": "Lê", "suffix": "Jr", "degree": "MD"}
+
+
 def test_core_rest_gives_patients_and_the_session(standin: Standin) -> None:
     records = standin.records
-    more = {
-        "prefix": "Dr.",
-        "family_prefix": "van",
-        "family2": "Lê",
-        "suffix": "Jr",
-        "degree": "MD",
-    }
-    patient = records.add_patient("Ánh", "Nguyễn", "Thị", gender="F", **more)
+    patient = records.add_patient("Ánh", "Nguyễn", "Thị", gender="F", **NAMES)
     reply = call(standin, "GET", f"{REST}patient/{patient.uuid}?v=full").json
     person, name = reply["person"], reply["person"]["preferredName"]
     assert (name["givenName"], name["middleName"], name["familyName"]) == ("Ánh", "Thị", "Nguyễn")
-    assert (name["familyName2"], name["prefix"], name["degree"]) == ("Lê", "Dr.", "MD")
-    assert (name["familyNamePrefix"], name["familyNameSuffix"]) == ("van", "Jr")
+    assert (name["familyName2"], name["display"]) == ("Lê", patient.full_name)
+    assert {"prefix", "familyNamePrefix", "familyNameSuffix", "degree"}.isdisjoint(name)
+    assert person["names"] == [name]
     assert (person["birthdate"], person["gender"]) == ("1990-01-01T00:00:00.000+0000", "F")
     assert reply["identifiers"][0]["identifier"]
     missing = call(standin, "GET", f"{REST}patient/{'0' * 36}?v=full")
@@ -87,7 +85,66 @@ def test_core_rest_gives_patients_and_the_session(standin: Standin) -> None:
     assert call(standin, "GET", studies).json == [{"studyInstanceUID": UID}]
 
 
-def test_a_merged_patient_is_voided_and_names_the_preferred_one(standin: Standin) -> None:
+def test_all_parts_of_a_name_come_with_a_custom_representation_only(standin: Standin) -> None:
+    patient = standin.records.add_patient("Ánh", "Nguyễn", "Thị", **NAMES)
+    path = f"{REST}patient/{patient.uuid}"
+    custom = "custom:(uuid,identifiers:(identifier),person:(gender,preferredName:full))"
+    reply = call(standin, "GET", f"{path}?v={custom}").json
+    assert set(reply) == {"uuid", "identifiers", "person", "resourceVersion"}
+    assert reply["identifiers"][0]["identifier"] == patient.identifier
+    name = reply["person"]["preferredName"]
+    assert (name["prefix"], name["degree"], name["familyName2"]) == ("Dr.", "MD", "Lê")
+    assert (name["familyNamePrefix"], name["familyNameSuffix"]) == ("van", "Jr")
+    assert "preferredName" in call(standin, "GET", path).json["person"]
+    unknown = call(standin, "GET", f"{path}?v=custom:(uuid,weather)")
+    assert (unknown.status, "error" in unknown.json) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("q=nguyễn", [0, 1]),
+        ("q=ng%20b", [1]),
+        ("q=100002gej", [1]),
+        ("q=100002", []),
+        ("q=n", []),
+        ("identifier=100001GEJ", [0]),
+        ("identifier=Nguyễn", []),
+        ("q=", []),
+    ],
+)
+def test_patients_are_found_by_name_or_identifier(
+    standin: Standin, asked: str, found: list[int]
+) -> None:
+    made = [standin.records.add_patient(given, "Nguyễn") for given in ("Ánh", "Bình")]
+    reply = call(standin, "GET", f"{REST}patient?{quote(asked, safe='=&%')}").json
+    assert [one["uuid"] for one in reply["results"]] == [made[i].uuid for i in found]
+
+
+def test_core_rest_gives_pages(standin: Standin) -> None:
+    for number in range(120):
+        standin.records.add_patient(f"Given{number}", "Same")
+    path, names = f"{REST}patient?q=same&v=custom:(display)&totalCount=true", []
+    following: str | None = path
+    sizes = []
+    while following:
+        page = call(standin, "GET", following).json
+        sizes.append(len(page["results"]))
+        names += [one["display"] for one in page["results"]]
+        uris = [link["uri"] for link in page["links"] if link["rel"] == "next"]
+        following = uris[0].removeprefix(standin.origin) if uris else None
+    assert (sizes, len(set(names)), page["totalCount"]) == ([50, 50, 20], 120, 120)
+    assert len(call(standin, "GET", path + "&limit=100").json["results"]) == 100
+    assert "links" not in call(standin, "GET", f"{REST}patient?q=given7").json
+    for wrong in ("limit=101", "limit=0", "startIndex=121"):
+        assert call(standin, "GET", f"{path}&{wrong}").status == 500
+    standin.set_behaviour(most_results=1000)
+    assert len(call(standin, "GET", path + "&limit=1000").json["results"]) == 120
+
+
+def test_a_merged_patient_is_voided_and_its_identifiers_lead_to_the_preferred_one(
+    standin: Standin,
+) -> None:
     records = standin.records
     old, kept = records.add_patient("A", "B"), records.add_patient("A", "Bb")
     request = records.add_request(old, steps=[StepFields()])
@@ -97,9 +154,13 @@ def test_a_merged_patient_is_voided_and_names_the_preferred_one(standin: Standin
     reply = call(standin, "GET", path).json
     assert (reply["uuid"], reply["voided"], reply["person"]["voided"]) == (old.uuid, True, True)
     assert reply["auditInfo"]["voidReason"] == f"Merged with patient #{kept.id}"
-    assert records.request(request.id).patient == kept
-    assert first(standin)["PatientID"] == kept.uuid
+    by_number = call(standin, "GET", f"{REST}patient?identifier={old.identifier}").json
+    assert [found["uuid"] for found in by_number["results"]] == [kept.uuid]
+    assert first(standin)["PatientID"] == old.uuid  # the module's rows stay
 
+    records.merge_patients(kept, old, move=True)
+    assert records.request(request.id).patient.uuid == kept.uuid
+    assert first(standin)["PatientID"] == kept.uuid
     standin.set_behaviour(follows_merges=True)
     assert call(standin, "GET", path).json["uuid"] == kept.uuid
 
