@@ -56,14 +56,31 @@ class Conflict(PluginError):
 PROBLEMS = {
     "unreachable": "OpenMRS can't be reached: check ImagingWorklistURL and that OpenMRS runs",
     "timeout": "OpenMRS doesn't answer in time: see OpenMRS's own load, or raise OpenMRS.Timeout",
+    "proxy": "the proxy or servlet container in front of OpenMRS answers, OpenMRS doesn't: check "
+    "that OpenMRS has started, and the proxy's own log",
+    "https": "OpenMRS wants https: write https:// in ImagingWorklistURL and "
+    "ImagingUpdateRequestStatus",
+    "tls-port": "the URL says http, but its port speaks TLS: write https:// in ImagingWorklistURL "
+    "and ImagingUpdateRequestStatus, or the port for http",
+    "http-port": "the URL says https, but its port speaks no TLS: check the port in "
+    "ImagingWorklistURL and ImagingUpdateRequestStatus, or write http://",
+    "moved": "OpenMRS has another address: write the one that it redirects to in "
+    "ImagingWorklistURL and ImagingUpdateRequestStatus",
     "tls": "the TLS certificate of OpenMRS isn't trusted: check OpenMRS.CACertificates",
     "credentials": "OpenMRS refuses the sign-in: check ImagingWorklistUsername and "
     "ImagingWorklistPassword",
+    "single-sign-on": "OpenMRS sends this account to its single sign-on: allow Basic sign-in for "
+    "the account in OpenMRS",
     "privilege": "OpenMRS refuses this account: give it the role Imaging Manager",
     "not-found": "OpenMRS has no such route: check ImagingWorklistURL",
-    "server-error": "OpenMRS fails: see its own log (a patient without a birth date is enough)",
-    "too-big": "the list is larger than OpenMRS.MaxResponseSize",
+    "module-too-old": "OpenMRS's Imaging module gives no worklist: update OpenMRS's Imaging module "
+    "to 1.1.5 or later",
+    "no-steps": "OpenMRS's list has requests, but not one step: where OpenMRS shows steps, update "
+    "OpenMRS's Imaging module to 1.1.5 or later",
+    "server-error": "OpenMRS fails: see its own log, for one row is enough (a patient without a "
+    "birth date before Imaging 1.2.9, a step with an impossible date or time in it)",
+    "too-big": "the list is too long: raise OpenMRS.MaxResponseSize",
     "not-a-patient": "what OpenMRS sends is no patient: check OpenMRS.RestURL and the sign-in",
     "not-a-list": "what OpenMRS sends is no worklist: check ImagingWorklistURL and the sign-in",
 }
-"""What each kind of OpenMRSError means and what to do about it."""
+"""What each kind of OpenMRSError means, and what to do about it."""

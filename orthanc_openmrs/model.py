@@ -71,7 +71,7 @@ class Rejected:
 class RequestList:
     """OpenMRS's list as read: the good requests, and the elements that were not.
 
-    `generation` is that of the Imaging module where the list tells it ("v3"), else "".
+    `generation` is that of the Imaging module where the list tells it ("v3", "v0.9"), else "".
     """
 
     requests: tuple[ImagingRequest, ...] = ()
@@ -276,11 +276,14 @@ class PersonsDecision:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; `date` is the header of this name, the time of OpenMRS's clock."""
+    """An HTTP answer of OpenMRS. `date` is the header of this name, the time of OpenMRS's clock;
+    `problem` the kind of `errors.PROBLEMS` that its status, redirect or page amounts to, "" where
+    it is 200."""
 
     status: int
     body: bytes
     date: str = ""
+    problem: str = ""
 
 
 class ProcedureState(StrEnum):

@@ -33,7 +33,8 @@ from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
 from orthanc_openmrs.model import StudySummary
-from orthanc_openmrs.openmrs.transport import OpenMRSClient
+from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.transport import Transport
 from orthanc_openmrs.rest.notifications import NotificationRoutes
 from orthanc_openmrs.rest.openapi import with_document
 from orthanc_openmrs.rest.page import PageRoutes
@@ -88,8 +89,28 @@ def _sources(host: Orthanc, settings: Settings) -> _Sources:
         settings=settings,
         get=guards.core_rest(host),
         orthanc=OrthancStudies(host),
-        client=OpenMRSClient.of(settings),
+        client=connect(settings),
         database=_opened(Database(settings.database)),
+    )
+
+
+def connect(settings: Settings, longest: float = 3600) -> OpenMRSClient:
+    """The configured OpenMRS; none of its exchanges takes longer than `longest` seconds."""
+    transport = Transport(
+        username=settings.username,
+        password=settings.password,
+        verify=settings.verify,
+        client_certificate=settings.client_certificate,
+        debug=settings.debug,
+    )
+    return OpenMRSClient(
+        transport,
+        worklist_url=settings.worklist_url,
+        update_url=settings.update_url,
+        rest_url=settings.rest_url,
+        timeout=min(settings.timeout, longest),
+        update_timeout=min(settings.update_timeout, longest),
+        max_response_size=settings.max_response_size,
     )
 
 
@@ -258,6 +279,7 @@ def _answers(
         get=sources.get,
         status=status.current,
         snapshot=reading.snapshot,
+        connect=connect,
     )
     nouns = (
         status,

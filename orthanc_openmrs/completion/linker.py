@@ -231,19 +231,16 @@ def completions(
     study: StudySummary, request: ImagingRequest, links: Sequence[Link], evidence: str
 ) -> list[NewNotification]:
     """One notification for each step that a study completes."""
-    pairs = [(item.step.scheduled_procedure_step_id, item.series) for item in links]
     return [
         NewNotification(
             study=study.study,
             study_instance_uid=study.study_instance_uid,
             state=NotificationState.PENDING,
             requested_procedure_id=request.requested_procedure_id,
-            scheduled_procedure_step_id=target[0],
+            scheduled_procedure_step_id=item.step.scheduled_procedure_step_id,
             evidence=evidence,
-            update=status_update(
-                study, request, [target, *(pair for pair in pairs if pair != target)]
-            ).to_json(),
+            update=status_update(study, request, item.step, item.series).to_json(),
             patient_id=implied_patient(request.patient_id),
         )
-        for target in pairs
+        for item in links
     ]

@@ -49,10 +49,6 @@ _UNLESS_COMPLETED = {
 """The verdict where the list has the step, but not as completed."""
 
 
-_GENERATIONS = {Verdict.DELIVERED: "v2", Verdict.CONFIRM: "v1"}
-"""Only v2 and v3 answer with a score, only v1 with nothing."""
-
-
 class Sender:
     """Tells OpenMRS of one notification at a time; safe for several threads."""
 
@@ -88,8 +84,8 @@ class Sender:
         try:
             answer = self._updates.post_update(StatusUpdate.from_json(notification.update))
             words = f"HTTP {answer.status}, see its LastError"
-            judgement = judge(answer.status, answer.body)
-            self._generation = _GENERATIONS.get(judgement.verdict, self._generation)
+            judgement = judge(answer)
+            self._generation = judgement.generation or self._generation
             judgement = self._confirmed(notification, judgement)
         except OpenMRSError as problem:
             judgement = Judgement(Verdict.RETRY, str(problem))
@@ -118,15 +114,15 @@ class Sender:
         except OpenMRSError as problem:
             self._retry(notification, str(problem))
             return
-        verdict = judge_step_status(answer.status, answer.body)
-        if verdict is Verdict.DELIVERED:
+        judgement = judge_step_status(answer)
+        if judgement.verdict is Verdict.DELIVERED:
             self._outcomes.delivered(notification)
-        elif verdict is Verdict.REFUSED:
+        elif judgement.verdict is Verdict.REFUSED:
             # The step is known, so it is the route that isn't (v1).
             self._reports_in_progress = False
             self._outcomes.discard_in_progress("OpenMRS's Imaging module takes no step status")
         else:
-            self._retry(notification, f"HTTP {answer.status}")
+            self._retry(notification, judgement.reason, f"HTTP {answer.status}")
 
     def _retry(self, notification: Notification, reason: str, words: str = "") -> None:
         self._outcomes.retry_later(notification, pause_after(notification.attempts), reason)

@@ -9,6 +9,7 @@ from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.machine import User
 from orthanc_openmrs.doctor.orthanc import OverHttp
 from orthanc_openmrs.model import Answer
+from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 
@@ -18,10 +19,12 @@ class Case:
 
     `read` gives its configuration, or raises Unreadable. `inside`: it is examined from inside the
     running Orthanc, by the plugin; `get` asks this Orthanc then (a route → its JSON), and
-    `snapshot` is the list that is served. `longest` is how many seconds OpenMRS is waited for.
+    `snapshot` is the list that is served. `connect` gives the OpenMRS of the settings, none of
+    whose exchanges takes longer than the seconds of `longest`.
     """
 
     read: Callable[[], Reading]
+    connect: Callable[[Settings, float], OpenMRSClient]
     inside: bool = False
     get: Callable[[str], Any] | None = None
     snapshot: Snapshot | None = None
@@ -35,6 +38,10 @@ class Case:
     version: str = ""
     answer: Answer | None = None
     status: Mapping[str, Any] | None = None
+
+    def openmrs(self) -> OpenMRSClient:
+        """The OpenMRS of the settings, of a check that needs it."""
+        return self.connect(self.known_settings, self.longest)
 
     @property
     def configuration(self) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from orthanc_openmrs.doctor.checks import CHECKS
 from orthanc_openmrs.doctor.configuration import read_configuration
 from orthanc_openmrs.doctor.findings import Examination, Finding, State, worst
 from orthanc_openmrs.doctor.machine import User, user_of
+from orthanc_openmrs.plugin import connect
 
 DEFAULT_PATH = "/etc/orthanc/"
 
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the user that Orthanc runs as; without it, who listens on Orthanc's port, or orthanc",
     )
     chosen = parser.parse_args(arguments)
-    case = Case(lambda: read_configuration(chosen.path, os.environ), user=chosen.user)
+    case = Case(
+        lambda: read_configuration(chosen.path, os.environ), connect=connect, user=chosen.user
+    )
     findings = Examination().make(case, CHECKS, LIMIT)
     print(as_json(findings) if chosen.json else as_text(findings), flush=True)
     return EXIT[worst(findings)]

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from orthanc_openmrs.config import Settings
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.checks import CHECKS
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.findings import Examination, Finding
 from orthanc_openmrs.doctor.machine import user_of
 from orthanc_openmrs.doctor.orthanc import Unanswered
+from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 LIMIT = 15
@@ -30,7 +32,8 @@ KEPT = 10
 
 class Doctor:
     """Examines the Orthanc that it runs in. `get` asks Orthanc's core REST API (None: there is no
-    such thing), `status` is what `/openmrs/status` says, `snapshot` the list that is served."""
+    such thing), `status` is what `/openmrs/status` says, `snapshot` the list that is served,
+    `connect` as a case has it."""
 
     def __init__(
         self,
@@ -39,11 +42,13 @@ class Doctor:
         get: Callable[[str], Any],
         status: Callable[[], Mapping[str, Any]],
         snapshot: Callable[[], Snapshot | None],
+        connect: Callable[[Settings, float], OpenMRSClient],
     ) -> None:
         self._read = read
         self._get = get
         self._status = status
         self._snapshot = snapshot
+        self._connect = connect
         self._examination = Examination()
         self._condition = threading.Condition()
         self._under_way = False
@@ -79,6 +84,7 @@ class Doctor:
     def _case(self) -> Case:
         return Case(
             self._read,
+            connect=self._connect,
             inside=True,
             get=self._ask,
             snapshot=self._snapshot(),

@@ -19,9 +19,11 @@ from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.findings import Finding, error, ok, warning
 from orthanc_openmrs.errors import PROBLEMS, OpenMRSError
 from orthanc_openmrs.model import Answer
-from orthanc_openmrs.openmrs.imaging_list import read_list
+from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.generations import of_empty_update, recognise
+from orthanc_openmrs.openmrs.imaging_list import read_list, refusal
 from orthanc_openmrs.openmrs.persons import is_signed_in
-from orthanc_openmrs.openmrs.transport import OpenMRSClient, problem_of_status, system_certificates
+from orthanc_openmrs.openmrs.transport import system_certificates
 from orthanc_openmrs.openmrs.verdicts import judge_empty_update
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
@@ -169,7 +171,7 @@ def _trusting(path: str) -> ssl.SSLContext:
 def worklist(case: Case) -> Iterator[Finding]:
     """The account gets the list."""
     settings = case.known_settings
-    client = OpenMRSClient.of(settings, timeout=case.longest)
+    client = case.openmrs()
     started = time.monotonic()
     try:
         case.answer = client.try_list()
@@ -177,17 +179,14 @@ def worklist(case: Case) -> Iterator[Finding]:
         yield _refusal("list", problem.kind, str(problem), client)
         return
     took = time.monotonic() - started
-    kind = problem_of_status(case.answer.status)
-    if kind:
-        yield _refusal("list", kind, f"HTTP {case.answer.status}", client)
-        return
-    try:
-        if case.snapshot is None:
+    refused = refusal(case.answer)
+    if refused is None and case.snapshot is None:
+        try:
             case.snapshot = _read(case, case.answer)
-        elif case.answer.body.strip()[:1] != b"[":
-            raise OpenMRSError("not-a-list", "the answer is not a JSON array")
-    except OpenMRSError as problem:
-        yield _refusal("list", problem.kind, str(problem), client)
+        except OpenMRSError as problem:
+            refused = problem
+    if refused is not None:
+        yield _refusal("list", refused.kind, str(refused), client)
         return
     size = f"{len(case.answer.body) / 1024:.0f} KiB in {took:.1f} s"
     if took > settings.timeout / 2:
@@ -251,13 +250,13 @@ def _duration(seconds: float) -> str:
 
 def updates(case: Case) -> Iterator[Finding]:
     """The account may report: asked with an update of no step, which changes nothing."""
-    client = OpenMRSClient.of(case.known_settings, timeout=case.longest)
+    client = case.openmrs()
     try:
         answer = client.try_update()
     except OpenMRSError as problem:
         yield _refusal("status updates", problem.kind, str(problem), client)
         return
-    kind = judge_empty_update(answer.status, answer.body)
+    kind = judge_empty_update(answer)
     if kind:
         yield _refusal("status updates", kind, f"HTTP {answer.status}", client)
     else:
@@ -266,12 +265,9 @@ def updates(case: Case) -> Iterator[Finding]:
 
 
 def _generation(case: Case, answer: Answer) -> str:
-    """By its list, else by what it says of an update of no step, else by its address."""
-    if case.snapshot and case.snapshot.generation:
-        return case.snapshot.generation
-    if answer.status == 200:
-        return "v2"
-    return "v0" if case.known_settings.update_url.endswith("/updatestatus") else "v1"
+    """As the list tells it, else what is answered to an update of no step."""
+    listed = case.snapshot.generation if case.snapshot else ""
+    return recognise(listed, of_empty_update(answer), update_url=case.known_settings.update_url)
 
 
 def names(case: Case) -> Iterator[Finding]:
@@ -282,7 +278,7 @@ def names(case: Case) -> Iterator[Finding]:
     patient = next((uuid for uuid in patients if uuid), "")
     if not patient:
         return
-    client = OpenMRSClient.of(case.known_settings, timeout=case.longest)
+    client = case.openmrs()
     try:
         client.get_patient(patient)
     except OpenMRSError as problem:

@@ -11,7 +11,16 @@ from sys import intern
 from typing import Any
 
 from orthanc_openmrs.errors import OpenMRSError
-from orthanc_openmrs.model import ImagingRequest, ProcedureStep, Rejected, RequestList, StepStatus
+from orthanc_openmrs.model import (
+    Answer,
+    ImagingRequest,
+    ProcedureStep,
+    Rejected,
+    RequestList,
+    StepStatus,
+)
+from orthanc_openmrs.openmrs.answers import ServerException, read_exception
+from orthanc_openmrs.openmrs.generations import TOO_OLD, of_request
 from orthanc_openmrs.openmrs.texts import whole_characters
 
 MAX_TEXT = 1024
@@ -44,8 +53,8 @@ _STATUSES = {
 def read_list(body: bytes) -> RequestList:
     """Read the answer of `GET worklist/requests`.
 
-    A bad element costs that element only. Raises OpenMRSError ("not-a-list") where the body
-    as a whole is no JSON array in UTF-8.
+    A bad element costs that element only. Raises OpenMRSError where the body as a whole is no JSON
+    array in UTF-8 ("not-a-list"), or that of a module that gives no worklist ("module-too-old").
     """
     requests: list[ImagingRequest] = []
     rejected: list[Rejected] = []
@@ -64,9 +73,11 @@ def read_list(body: bytes) -> RequestList:
             problems.append(str(problem))
         else:
             steps += len(requests[-1].steps)
-            generation = generation or _generation(element)
+            generation = generation or of_request(element if isinstance(element, dict) else {})
         rejected += (Rejected(position, problem) for problem in problems)
         problems.clear()
+    if generation == TOO_OLD:
+        raise OpenMRSError("module-too-old", "its list has another form, without any step")
     return RequestList(tuple(requests), tuple(rejected), generation)
 
 
@@ -110,12 +121,6 @@ def _read_steps(steps: list[Any], reject: Callable[[str], None]) -> Iterator[Pro
             reject(f"step {position}: {problem}")
 
 
-def _generation(element: object) -> str:
-    """Only v3 names the character set that the text really has."""
-    named = element.get("SpecificCharacterSet") if isinstance(element, dict) else None
-    return "v3" if named == "ISO_IR 192" else ""
-
-
 def _read_step(step: object) -> ProcedureStep:
     if not isinstance(step, dict):
         raise ValueError(f"is {_type_name(step)}, not an object")
@@ -155,6 +160,39 @@ def _type_name(value: object) -> str:
     return names.get(type(value), "null" if value is None else "a number")
 
 
+def refusal(answer: Answer) -> OpenMRSError | None:
+    """Why an answer of any status is no list; None where it begins as one."""
+    failed = read_exception(answer.body)
+    if failed is not None:
+        return OpenMRSError(failed.problem, f"HTTP {answer.status}, {_in_a_list(failed)}")
+    if answer.problem:
+        return OpenMRSError(answer.problem, f"HTTP {answer.status}")
+    text = answer.body[:100].decode("utf-8-sig", "replace").strip()
+    return None if text[:1] == "[" else _no_array(is_empty=not text)
+
+
+def _no_array(*, is_empty: bool) -> OpenMRSError:
+    what = "empty" if is_empty else "not a JSON array"
+    return OpenMRSError("not-a-list", f"the answer is {what}")
+
+
+def _in_a_list(failed: ServerException) -> str:
+    guess = next((row for sign, row in _ROWS if sign.search(failed.words)), "")
+    return failed.describe() + (f": perhaps {guess}" if guess else "")
+
+
+_ROWS = (
+    # A NullPointerException has no words, or those of a newer Java: 'Cannot invoke "…" because …'
+    (re.compile(r"^$|^null$|\bis null$"), "a patient without a birth date"),
+    # "Text 'NaNNaN00' could not be parsed at index 0", "For input string: …", "Unparseable date"
+    (
+        re.compile(r"parse|input string|\bNaN|\bdate", re.I),
+        "a step with an impossible date or time",
+    ),
+)
+"""What the row may be that fails a whole list, by the exception's words."""
+
+
 def _elements(body: bytes) -> Iterator[object]:
     """The elements of a JSON array, one at a time.
 
@@ -169,8 +207,7 @@ def _elements(body: bytes) -> Iterator[object]:
         ) from None
     position = _skip_blanks(text, 0)
     if text[position : position + 1] != "[":
-        what = "empty" if position == len(text) else "not a JSON array"
-        raise OpenMRSError("not-a-list", f"the answer is {what}")
+        raise _no_array(is_empty=position == len(text))
     decode = _Decoder(text).decode
     position = _skip_blanks(text, position + 1)
     if text[position : position + 1] == "]":

@@ -1,9 +1,8 @@
-"""HTTP to OpenMRS: the list, the status update.
+"""HTTP to OpenMRS, whatever is asked.
 
-Decides: credentials, time limits, size limits, TLS, and in which words a failure is told.
-Must not know: what is in the list, when to ask again. A client keeps no cookie, follows no
-redirect and uses no proxy of the environment, so that credentials reach the configured
-host only.
+Decides: credentials, time limits, size limits, TLS, and which problem a failure is. Must not
+know: OpenMRS's routes, what is in an answer, when to ask again. It keeps no cookie, follows no
+redirect and uses no proxy of the environment, so that credentials reach the configured host only.
 """
 
 import logging
@@ -13,10 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import quote
 
 import requests
 import urllib3
@@ -26,21 +24,17 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from orthanc_openmrs import __version__
-from orthanc_openmrs.config import Settings
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.model import Answer
-from orthanc_openmrs.openmrs.verdicts import StatusUpdate, empty_update
+from orthanc_openmrs.openmrs.answers import problem_of, read_exception
 
 _log = logging.getLogger(__name__)
 
-MAX_VERDICT = 64 * 1024
-"""Bytes read of an answer to a status update."""
+MAX_PAGE = 512 * 1024
+"""Bytes read of an answer that isn't 200; a Java exception with its causes has a tenth of it."""
 
 DEBUGGED = 20_000
 """Characters of a payload that `OpenMRS.Debug` logs."""
-
-MAX_PATIENT = 1024 * 1024
-"""Bytes read of a patient's document, or of what is said of the session."""
 
 _CHUNK = 256 * 1024
 
@@ -52,142 +46,49 @@ _NETWORK_PROBLEMS = (
 )
 
 
-class OpenMRSClient:
+class Transport:
     """One account on one OpenMRS. Safe for several threads: each has its own session."""
 
     def __init__(
         self,
         *,
-        worklist_url: str,
-        update_url: str,
-        rest_url: str = "",
         username: str = "",
         password: str = "",
-        timeout: float = 10,
-        update_timeout: float = 120,
-        max_response_size: int = 64 * 1024 * 1024,
         verify: bool | str = True,
         client_certificate: tuple[str, str] | str | None = None,
         debug: bool = False,
     ) -> None:
         self._debug = debug
-        self._worklist_url = worklist_url
-        self._update_url = update_url
-        self._rest_url = rest_url
-        root, mark, rest = update_url.rpartition("/updaterequeststatus")
-        self._step_status_url = f"{root}/updateprocedurestepstatus" if mark and not rest else ""
         self._auth = HTTPBasicAuth(username.encode(), password.encode()) if username else None
-        self._timeout = timeout
-        self._update_timeout = update_timeout
-        self._max_response_size = max_response_size
         self._verify = system_certificates() if verify is True else verify
         self._certificate = client_certificate
         self._local = threading.local()
         self._closed = threading.Event()
 
-    @classmethod
-    def of(cls, settings: Settings, *, timeout: float = 3600) -> "OpenMRSClient":
-        """The configured one, which waits for `timeout` seconds at most."""
-        return cls(
-            worklist_url=settings.worklist_url,
-            update_url=settings.update_url,
-            rest_url=settings.rest_url,
-            username=settings.username,
-            password=settings.password,
-            timeout=min(settings.timeout, timeout),
-            update_timeout=min(settings.update_timeout, timeout),
-            max_response_size=settings.max_response_size,
-            verify=settings.verify,
-            client_certificate=settings.client_certificate,
-            debug=settings.debug,
-        )
+    def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: float,
+        limit: int,
+        params: dict[str, str] | None = None,
+        json: object = None,
+    ) -> Answer:
+        """The answer of any status; one that isn't 200 is cut at MAX_PAGE.
 
-    def get_list(self) -> bytes:
-        """The body of `GET worklist/requests`. Raises OpenMRSError with one of PROBLEMS."""
-        with self._exchange("GET", self._worklist_url, timeout=self._timeout) as response:
-            _refuse_status(response.status_code)
-            return self._read(response, self._max_response_size, self._timeout)
-
-    def get_patient(self, uuid: str) -> bytes | None:
-        """The body of `GET patient/{uuid}?v=full` of core REST, None where there is none.
-
-        Raises OpenMRSError, also where no core REST is configured.
+        Raises OpenMRSError where there is none within `timeout` seconds, or where it is longer
+        than `limit` bytes.
         """
-        if not self._rest_url:
-            raise OpenMRSError("not-found", "OpenMRS.RestURL isn't set")
-        url = f"{self._rest_url}/patient/{quote(uuid, safe='')}"
-        with self._exchange("GET", url, timeout=self._timeout, params={"v": "full"}) as response:
-            if response.status_code != 404:
-                _refuse_status(response.status_code)
-            body = self._read(response, MAX_PATIENT, self._timeout)
-            if response.status_code != 404:
-                return body
-            if body.lstrip()[:1] == b"{":
-                return None
-            # A page: of a servlet container where OpenMRS isn't, or not yet.
-            raise OpenMRSError("not-found", "HTTP 404, not by core REST: see OpenMRS.RestURL")
-
-    def try_list(self) -> Answer:
-        """The answer of `GET worklist/requests`, of any status. Raises OpenMRSError."""
-        with self._exchange("GET", self._worklist_url, timeout=self._timeout) as response:
-            body = self._read(response, self._max_response_size, self._timeout)
-            return Answer(response.status_code, body, response.headers.get("Date", ""))
-
-    def try_update(self) -> Answer:
-        """The answer to a status update of no step, which changes nothing: v2 and v3 find no
-        series in it, v1 finds none of its parameters, and none of them calls Orthanc back.
-
-        Any status is an answer. Raises OpenMRSError where there is none.
-        """
-        return self.post_update(StatusUpdate({}, empty_update()))
-
-    def get_session(self) -> bytes | None:
-        """The body of `GET session` of core REST, None where none is configured or it fails."""
-        if not self._rest_url:
-            return None
-        url = f"{self._rest_url}/session"
-        try:
-            with self._exchange("GET", url, timeout=self._timeout) as response:
-                body = self._read(response, MAX_PATIENT, self._timeout)
-                return body if response.status_code == 200 else None
-        except OpenMRSError:
-            return None
-
-    def post_update(self, update: StatusUpdate) -> Answer:
-        """POST a status update; any HTTP status is an answer.
-
-        Raises OpenMRSError where there is none; the update may have been saved all the same.
-        """
-        with self._exchange(
-            "POST",
-            self._update_url,
-            timeout=self._update_timeout,
-            params=update.parameters,
-            json=update.body,
-        ) as response:
+        with self._exchange(method, url, timeout=timeout, params=params, json=json) as response:
+            status = response.status_code
+            body = self._read(response, limit if status == 200 else MAX_PAGE, timeout)
+            location = response.headers.get("Location", "")
             return Answer(
-                response.status_code, self._read(response, MAX_VERDICT, self._update_timeout)
-            )
-
-    @property
-    def has_step_status(self) -> bool:
-        """Whether the address of `updateprocedurestepstatus` is known: it lies beside v2's and
-        v3's `updaterequeststatus`, and has no key of its own in the configuration."""
-        return bool(self._step_status_url)
-
-    def post_step_status(self, step_id: str, status: str) -> Answer:
-        """POST the status of one step; any HTTP status is an answer.
-
-        Raises OpenMRSError where there is none.
-        """
-        with self._exchange(
-            "POST",
-            self._step_status_url,
-            timeout=self._update_timeout,
-            params={"stepId": step_id, "status": status},
-        ) as response:
-            return Answer(
-                response.status_code, self._read(response, MAX_VERDICT, self._update_timeout)
+                status,
+                body,
+                response.headers.get("Date", ""),
+                problem_of(status, asked=url, location=location, body=body),
             )
 
     def close(self) -> None:
@@ -201,8 +102,8 @@ class OpenMRSClient:
         url: str,
         *,
         timeout: float,
-        params: dict[str, str] | None = None,
-        json: object = None,
+        params: dict[str, str] | None,
+        json: object,
     ) -> Iterator[requests.Response]:
         if self._debug:
             _log.warning("Debug: %s %s %s", method, params or "", str(json or "")[:DEBUGGED])
@@ -223,11 +124,11 @@ class OpenMRSClient:
             finally:
                 response.close()
         except requests.exceptions.SSLError as problem:
-            raise OpenMRSError("tls", _tls_reason(problem)) from None
+            raise _tls_problem(problem) from None
         except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
             raise OpenMRSError("timeout", f"no answer within {timeout:g} s") from None
         except _NETWORK_PROBLEMS as problem:
-            raise OpenMRSError("unreachable", _connection_reason(problem)) from None
+            raise _connection_problem(problem) from None
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -242,30 +143,40 @@ class OpenMRSClient:
             session.cert = self._certificate
             session.headers["User-Agent"] = f"orthanc-openmrs/{__version__}"
             session.headers["Accept"] = "application/json"
+            # A list of years is a tenth as long; `_read` bounds what comes of it.
+            session.headers["Accept-Encoding"] = "gzip"
             self._local.session = session
         return session
 
     def _read(self, response: requests.Response, limit: int, timeout: float) -> bytes:
-        """The body, refused while it arrives where it is too long or takes too long in all."""
+        """The body, refused while it arrives where it is too long (cut, where it isn't the answer
+        that was asked for) or takes too long in all."""
         deadline = time.monotonic() + timeout
         parts: list[bytes] = []
         size = 0
         raw = response.raw
         while True:
-            # read1: what has come, for read(n) waits for all of n from a server that drips.
-            part = raw.read1(_CHUNK, decode_content=True)
+            try:
+                # read1: what has come, for read(n) waits for all of n from a server that drips.
+                part = raw.read1(_CHUNK, decode_content=True)
+            except _NETWORK_PROBLEMS:
+                _refuse_exception(parts)
+                raise
             if not part:
                 break
             size += len(part)
+            parts.append(part)
             if size > limit:
+                if response.status_code != 200:
+                    break
                 raise OpenMRSError("too-big", f"the answer is longer than {limit} bytes")
             if time.monotonic() > deadline:
                 raise OpenMRSError("timeout", f"the answer was not complete after {timeout:g} s")
-            parts.append(part)
         announced = response.headers.get("Content-Length", "")
-        if announced.isdigit() and raw.tell() < int(announced):
+        if size <= limit and announced.isdigit() and raw.tell() < int(announced):
+            _refuse_exception(parts)
             raise OpenMRSError("unreachable", f"the answer broke off after {raw.tell()} bytes")
-        body = b"".join(parts)
+        body = b"".join(parts)[:limit]
         if self._debug:
             _log.warning(
                 "Debug: %s of OpenMRS answers %d: %s",
@@ -274,6 +185,13 @@ class OpenMRSClient:
                 body[:DEBUGGED].decode("utf-8", "replace"),
             )
         return body
+
+
+def _refuse_exception(parts: list[bytes]) -> None:
+    """Raise where what has come, before the answer broke off, is an exception of OpenMRS."""
+    failed = read_exception(b"".join(parts))
+    if failed is not None:
+        raise OpenMRSError(failed.problem, failed.describe()) from None
 
 
 class _Session(requests.Session):
@@ -327,41 +245,37 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
 
 
-def problem_of_status(status: int) -> str:
-    """One of PROBLEMS, "" for 200."""
-    if status == 200:
-        return ""
-    if status == 401 or 300 <= status < 400:
-        return "credentials"
-    return {403: "privilege", 404: "not-found"}.get(status, "server-error")
-
-
-def _refuse_status(status: int) -> None:
-    kind = problem_of_status(status)
-    if kind:
-        raise OpenMRSError(kind, f"HTTP {status}")
-
-
 def system_certificates() -> bool | str:
     """The system's certificates where OpenSSL knows them, else those of certifi."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath or True
 
 
-def _tls_reason(problem: BaseException) -> str:
+def _tls_problem(problem: BaseException) -> OpenMRSError:
     for cause in _causes(problem):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"certificate refused: {cause.verify_message}"
-    return "the TLS connection failed"
+            return OpenMRSError("tls", f"certificate refused: {cause.verify_message}")
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+            return OpenMRSError("http-port", "the answer to TLS is no TLS")
+    return OpenMRSError("tls", "the TLS connection failed")
 
 
-def _connection_reason(problem: BaseException) -> str:
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer that is none, before and since 3.2."""
+
+_TLS_RECORDS = ("\x15\x03", "\x16\x03")
+"""How an alert or a handshake begins: a TLS port that was spoken to without TLS."""
+
+
+def _connection_problem(problem: BaseException) -> OpenMRSError:
     for cause in _causes(problem):
         if isinstance(cause, socket.gaierror):
-            return "the host name is unknown"
+            return OpenMRSError("unreachable", "the host name is unknown")
+        if isinstance(cause, BadStatusLine) and str(cause).startswith(_TLS_RECORDS):
+            return OpenMRSError("tls-port", "the answer is TLS")
         if isinstance(cause, OSError) and cause.strerror:
-            return f"connection failed: {cause.strerror}"
-    return f"connection failed ({type(problem).__name__})"
+            return OpenMRSError("unreachable", f"connection failed: {cause.strerror}")
+    return OpenMRSError("unreachable", f"connection failed ({type(problem).__name__})")
 
 
 def _causes(problem: BaseException | None) -> Iterator[BaseException]:

@@ -12,6 +12,7 @@ from orthanc_openmrs.doctor import installation, running
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.configuration import read_configuration
 from orthanc_openmrs.doctor.machine import import_plugin, listener, orthanc_user, refused, user_of
+from orthanc_openmrs.plugin import connect
 from tests.unit.doctor.cases import FOUR, ME, case, told
 from tests.unit.doubles import serving
 
@@ -29,7 +30,9 @@ def test_files_that_orthanc_cannot_read_or_everybody_can_are_told() -> None:
         (folder / "ca.pem").write_text("")
 
         def judged() -> list[str]:
-            made = Case(lambda: read_configuration(folder, {}), user=user_of(65534))
+            made = Case(
+                lambda: read_configuration(folder, {}), connect=connect, user=user_of(65534)
+            )
             return told(installation.configuration(made)) + (
                 told(installation.settings(made)) if made.reading else []
             )

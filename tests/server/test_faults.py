@@ -25,7 +25,7 @@ FAULTS = [
     (Fault("empty_200"), "what OpenMRS sends is no worklist"),
     (Fault("truncated"), "OpenMRS can't be reached"),
     (Fault("cut"), "OpenMRS can't be reached"),
-    (Fault("endless"), "the list is larger than OpenMRS.MaxResponseSize"),
+    (Fault("endless"), "the list is too long"),
     (Fault("drip"), "OpenMRS doesn't answer in time"),
 ]
 

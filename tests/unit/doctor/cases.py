@@ -12,6 +12,7 @@ from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.findings import Finding, State
 from orthanc_openmrs.doctor.machine import user_of
 from orthanc_openmrs.doctor.orthanc import Unanswered
+from orthanc_openmrs.plugin import connect
 from tests.unit.doubles import Server
 
 FOUR = {
@@ -34,7 +35,9 @@ RUNS = {
 def case(folder: Path, answers: Mapping[str, Any] | None = None, **keys: Any) -> Case:
     """An installation with these keys beside the four, whose Orthanc gives these answers."""
     reading = Reading({**FOUR, **keys}, folder)
-    made = Case(lambda: reading, user=ME, reading=reading, get=asking(answers or {}))
+    made = Case(
+        lambda: reading, connect=connect, user=ME, reading=reading, get=asking(answers or {})
+    )
     made.settings = read_settings(reading.values, folder)
     return made
 

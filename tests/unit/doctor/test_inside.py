@@ -6,6 +6,7 @@ from pathlib import Path
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.findings import Finding
 from orthanc_openmrs.doctor.inside import Doctor
+from orthanc_openmrs.plugin import connect
 from tests.unit.doctor.cases import RUNS, STATUS
 
 
@@ -23,6 +24,7 @@ def test_those_who_ask_at_once_inside_orthanc_share_one_examination(tmp_path: Pa
         get=lambda path: RUNS.get(path),
         status=lambda: STATUS,
         snapshot=lambda: None,
+        connect=connect,
     )
     found: list[list[Finding] | None] = []
     threads = [threading.Thread(target=lambda: found.append(doctor.findings())) for _ in range(4)]

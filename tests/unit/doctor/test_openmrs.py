@@ -40,6 +40,8 @@ def plays(server: Server, session: bytes = b"", **told: Any) -> None:
 
 SIGNED_OUT = b'{"authenticated": false}'
 PAGE = b"<!doctype html><form action='login.htm'>"
+FAILED = b'{"cause": null, "stackTrace": [], "message": "boom"}'
+MISSING = FAILED.replace(b"boom", b"Required String parameter 'studyInstanceUID' is not present")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,17 @@ PAGE = b"<!doctype html><form action='login.htm'>"
         ({"status": 500}, "error list: OpenMRS fails (HTTP 500)"),
         ({"body": PAGE}, "error list: what OpenMRS sends is no worklist"),
         ({"body": b"{}"}, "error list: what OpenMRS sends is no worklist"),
+        ({"body": FAILED}, "error list: OpenMRS fails (HTTP 200, an exception)"),
+        ({"status": 500, "body": FAILED[:-9]}, "error list: OpenMRS fails (HTTP 500, an exception"),
+        ({"status": 503, "body": PAGE}, "error list: the proxy or servlet container in front"),
+        (
+            {"status": 302, "Location": "/openmrs/oauth2login"},
+            "error list: OpenMRS sends this account to its single sign-on (HTTP 302)",
+        ),
+        (
+            {"body": b'[{"id": 7, "mrsPatientUuid": "x", "status": "scheduled"}]'},
+            "error list: OpenMRS's Imaging module gives no worklist",
+        ),
     ],
 )
 def test_the_list_is_judged(
@@ -80,9 +93,19 @@ def test_the_list_is_judged(
             "ok status updates: the account may report, to a module of generation v2",
         ),
         (
-            {"status": 400},
+            {"body": MISSING},
             "ok status updates: the account may report, to a module of generation v1",
         ),
+        (
+            {"status": 400, "body": PAGE},
+            "ok status updates: the account may report, to a module of generation v1",
+        ),
+        (
+            {"status": 400, "body": b'{"error": {"message": "seriesList is empty"}}'},
+            "ok status updates: the account may report, to a module of generation v3",
+        ),
+        ({"body": FAILED}, "error status updates: OpenMRS fails (HTTP 200)"),
+        ({"status": 500, "body": FAILED[:-9]}, "error status updates: OpenMRS fails (HTTP 500)"),
         (
             {"status": 403},
             "error status updates: the account lacks the privilege Task: Receive Orthanc Updates",

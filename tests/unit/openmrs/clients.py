@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.errors import PROBLEMS, OpenMRSError
-from orthanc_openmrs.openmrs.transport import OpenMRSClient
+from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.transport import Transport
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from tests.unit.builders import within
 from tests.unit.doubles import Server
@@ -25,12 +26,15 @@ def client_of(server: Server, **changes: Any) -> OpenMRSClient:
         "worklist_url": f"{server.url}/ws/rest/v1/worklist/requests",
         "update_url": f"{server.url}/ws/rest/v1/worklist/updaterequeststatus",
         "rest_url": f"{server.url}/ws/rest/v1",
-        "username": "zoë",
-        "password": SECRET,
         "timeout": 5,
         "update_timeout": 5,
     }
-    return OpenMRSClient(**(fields | changes))
+    account = {"username": "zoë", "password": SECRET}
+    own = {key: changes.pop(key) for key in [*changes] if key in _ACCOUNT}
+    return OpenMRSClient(Transport(**(account | own)), **(fields | changes))
+
+
+_ACCOUNT = ("username", "password", "verify", "client_certificate", "debug")
 
 
 def refused(ask: Callable[[], object], seconds: float = 4) -> OpenMRSError:

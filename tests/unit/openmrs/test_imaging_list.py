@@ -7,8 +7,14 @@ from contextlib import suppress
 import pytest
 
 from orthanc_openmrs.errors import OpenMRSError
-from orthanc_openmrs.model import StepStatus
-from orthanc_openmrs.openmrs.imaging_list import FEW_PARTS, LEAST_PART, MAX_ELEMENT, read_list
+from orthanc_openmrs.model import Answer, StepStatus
+from orthanc_openmrs.openmrs.imaging_list import (
+    FEW_PARTS,
+    LEAST_PART,
+    MAX_ELEMENT,
+    read_list,
+    refusal,
+)
 from tests.unit.builders import ALICE, items, within
 
 GOOD_STEP = {
@@ -186,6 +192,51 @@ def test_what_is_no_array_is_no_list(body: bytes, why: str) -> None:
         read_list(body)
     assert caught.value.kind == "not-a-list"
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("end", [None, -9])
+def test_an_exception_of_openmrs_is_its_failure_and_no_list(end: int | None) -> None:
+    body = b'{"cause": null, "stackTrace": [], "message": "Alice Jones has no birth date"}'
+    found = refusal(Answer(200, body[:end]))
+    assert found is not None
+    assert found.kind == "server-error"
+    assert "Jones" not in str(found)
+    with pytest.raises(OpenMRSError):
+        read_list(body[:end])
+
+
+@pytest.mark.parametrize(
+    ("message", "row"),
+    [
+        (None, "perhaps a patient without a birth date"),
+        (
+            'Cannot invoke "java.util.Date.toString()" because the return value is null',
+            "perhaps a patient without a birth date",
+        ),
+        (
+            "Text 'NaNNaN00' could not be parsed at index 0",
+            "perhaps a step with an impossible date or time",
+        ),
+        ('For input string: "NaN"', "perhaps a step with an impossible date or time"),
+        ("Deadlock found when trying to get lock", ""),
+    ],
+)
+def test_an_exception_of_the_list_says_which_row_it_may_be(message: str | None, row: str) -> None:
+    body = json.dumps({"cause": None, "stackTrace": [], "message": message}).encode()
+    told = str(refusal(Answer(200, body)))
+    assert (row in told) if row else ("perhaps" not in told)
+
+
+def test_the_list_of_a_module_without_steps_is_told_apart() -> None:
+    old = {"id": 7, "status": "scheduled", "mrsPatientUuid": ALICE, "accessionNumber": "1"}
+    with pytest.raises(OpenMRSError) as caught:
+        read_list(listing(old, old))
+    assert caught.value.kind == "module-too-old"
+
+
+@pytest.mark.parametrize("body", [b"[]", b" \r\n[", b"\xef\xbb\xbf[1", b"[" + b"x" * 1000])
+def test_what_begins_as_a_list_is_not_refused_at_once(body: bytes) -> None:
+    assert refusal(Answer(200, body)) is None
 
 
 MIB = 1024 * 1024

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from orthanc_openmrs.openmrs.transport import MAX_VERDICT
+from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.transport import MAX_PAGE, Transport
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from tests.unit.doubles import Play, Server, answer, serving
 from tests.unit.openmrs.clients import SECRET, UPDATE, client_of, refused
@@ -124,11 +125,12 @@ def test_no_text_of_a_list_or_a_study_changes_a_request(server: Server) -> None:
 
 
 def test_no_secret_is_in_the_repr_of_a_client_or_its_session(server: Server) -> None:
-    client = client_of(server)
+    transport = Transport(username="zoë", password=SECRET)
+    client = OpenMRSClient(transport, worklist_url=server.url, update_url=server.url)
     client.get_list()
-    session = client._session()
+    session = transport._session()
     token = base64.b64encode(f"zoë:{SECRET}".encode()).decode()
-    texts = f"{client!r}{client}{session!r}{session.auth!r}{client._auth}"
+    texts = f"{client!r}{client}{transport!r}{session!r}{session.auth!r}{transport._auth}"
     assert not any(secret in texts for secret in (SECRET, "wörd", token))
 
 
@@ -143,7 +145,10 @@ KINDS = [
     (404, "not-found"),
     (400, "server-error"),
     (500, "server-error"),
-    (503, "server-error"),
+    (502, "proxy"),
+    (503, "proxy"),
+    (504, "proxy"),
+    (405, "not-found"),
     (204, "server-error"),
 ]
 
@@ -301,8 +306,11 @@ def test_an_answer_that_is_too_long_is_refused_while_it_comes(
     }
     tracemalloc.start()
     try:
-        kinds = ("too-big", "credentials") if play is endless_redirect else ("too-big",)
-        assert refused(ask[method]).kind in kinds
+        if play is endless_redirect and method == "post_update":
+            assert client.post_update(UPDATE).status == 302
+        else:
+            kind = "credentials" if play is endless_redirect else "too-big"
+            assert refused(ask[method]).kind == kind
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -314,7 +322,7 @@ def test_an_answer_that_is_too_long_is_refused_while_it_comes(
 def test_the_limit_is_of_what_is_read_not_of_what_is_sent(
     server: Server, size: int, fits: bool, compressed: bool
 ) -> None:
-    body = b" " * size
+    body = b"[" + b" " * (size - 1)
     if compressed:
         server.play = lambda handler: answer(handler, gzip.compress(body), Content_Encoding="gzip")
     else:
@@ -324,7 +332,7 @@ def test_the_limit_is_of_what_is_read_not_of_what_is_sent(
         assert client.get_list() == body
     else:
         assert refused(client.get_list).kind == "too-big"
-    assert MAX_VERDICT < MIB
+    assert MAX_PAGE < MIB
 
 
 def truncated(handler: BaseHTTPRequestHandler) -> None:
@@ -421,3 +429,51 @@ def test_each_thread_has_its_own_exchange(server: Server) -> None:
     for thread in threads:
         thread.join()
     assert found == [b"[]"] * 4
+
+
+@pytest.mark.parametrize(
+    ("play", "kind"),
+    [
+        (lambda handler: handler.wfile.write(b"\x15\x03\x01\x00\x02\x02\x46"), "tls-port"),
+        (lambda handler: answer(handler, b"... to HTTPS port", 400), "tls-port"),
+        (lambda handler: answer(handler, b"", 302, Location="/oauth2login"), "single-sign-on"),
+    ],
+)
+def test_what_the_wrong_port_says_is_understood(server: Server, play: Play, kind: str) -> None:
+    def once(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        play(handler)
+
+    server.play = once
+    assert refused(client_of(server).get_list).kind == kind
+
+
+def test_a_redirect_to_https_is_told(server: Server) -> None:
+    def to_https(handler: BaseHTTPRequestHandler) -> None:
+        host = server.url.removeprefix("http://")
+        answer(handler, b"", 301, Location=f"https://{host}{handler.path}")
+
+    server.play = to_https
+    assert refused(client_of(server).get_list).kind == "https"
+
+
+def test_an_exception_that_breaks_off_is_openmrs_failure(server: Server) -> None:
+    def breaks_off(handler: BaseHTTPRequestHandler) -> None:
+        text = b'{"cause": null, "stackTrace": [{"methodName": "m", "className": "a.B"}, {"met'
+        handler.close_connection = True
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
+
+    server.play = breaks_off
+    client = client_of(server)
+    for ask in (client.get_list, lambda: client.post_step_status("abc", "in progress")):
+        found = refused(ask)
+        assert (found.kind, str(found)) == ("server-error", "an exception in a.B.m")
+
+
+def test_gzip_is_asked_for(server: Server) -> None:
+    server.play = lambda handler: answer(handler, gzip.compress(b"[]"), Content_Encoding="gzip")
+    assert client_of(server).get_list() == b"[]"
+    assert server.asked[0].headers["accept-encoding"] == "gzip"

@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 
-from orthanc_openmrs.model import ImagingRequest
+from orthanc_openmrs.model import Answer, ImagingRequest
+from orthanc_openmrs.openmrs.answers import problem_of
 from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.openmrs.verdicts import (
     StatusUpdate,
     Verdict,
     judge,
     judge_empty_update,
+    judge_step_status,
     status_update,
 )
-from tests.unit.builders import ALICE, request, series, study
+from tests.unit.builders import ALICE, request, series, step, study
 
 
 def listing(**keys: object) -> bytes:
@@ -39,43 +41,44 @@ def test_an_update_is_exactly_what_the_contract_says() -> None:
             patient_birth_date="19900101",
         ),
         request("7", accession_number="1234567890123456789"),
-        [("15", series("MR")), ("14", images)],
+        step("14"),
+        images,
     )
-    assert update.parameters == {"studyInstanceUID": "2.25.1", "performedProcedureStepID": "15"}
-    assert update.body["studyInfo"] == {
-        "accessionNumber": "1234567890123456789",
-        "studyInstanceUID": "2.25.1",
-        "referringPhysicianName": None,
-        "studyDescription": None,
-    }
-    assert [entry["scheduledProcedureStepID"] for entry in update.body["seriesList"]] == [
-        "15",
-        "14",
-    ]
-    assert set(update.body) == {"studyInfo", "seriesList"}
-    assert update.body["seriesList"][1] == {
-        "seriesInfo": {
-            "seriesID": "9.9.CT",
-            "modality": "CT",
-            "seriesDescription": "Axial",
-            "seriesInstanceUID": "9.9.CT",
-            "stationName": None,
-            "parentStudy": "orthanc-study",
-        },
-        "instanceInfo": {
-            "patientBirthDate": "19900101",
-            "patientID": ALICE,
-            "patientName": "Jones^Alice",
-            "scheduledProcedureStepID": "14",
+    assert update.parameters == {"studyInstanceUID": "2.25.1", "performedProcedureStepID": "14"}
+    assert update.body == {
+        "studyInfo": {
+            "accessionNumber": "1234567890123456789",
             "studyInstanceUID": "2.25.1",
-            "numberOfSlices": "120",
-            "scheduledPerformingPhysician": "Roe^Jane",
-            "performedProcedureStepDescription": None,
-            "performedProcedureStepStartDate": "20250703",
-            "performedProcedureStepStartTime": None,
-            "requestedProcedureDescription": None,
+            "referringPhysicianName": None,
+            "studyDescription": None,
         },
-        "scheduledProcedureStepID": "14",
+        "seriesList": [
+            {
+                "seriesInfo": {
+                    "seriesID": "9.9.CT",
+                    "modality": "CT",
+                    "seriesDescription": "Axial",
+                    "seriesInstanceUID": "9.9.CT",
+                    "stationName": None,
+                    "parentStudy": "orthanc-study",
+                },
+                "instanceInfo": {
+                    "patientBirthDate": "19900101",
+                    "patientID": ALICE,
+                    "patientName": "Jones^Alice",
+                    "scheduledProcedureStepID": "14",
+                    "studyInstanceUID": "2.25.1",
+                    "numberOfSlices": "120",
+                    "scheduledPerformingPhysician": "Roe^Jane",
+                    "performedProcedureStepDescription": None,
+                    "performedProcedureStepStartDate": "20250703",
+                    "performedProcedureStepStartTime": None,
+                    "requestedProcedureDescription": None,
+                },
+                "scheduledProcedureStepID": "14",
+                "performedProcedureStepID": "14",
+            }
+        ],
     }
     assert StatusUpdate.from_json(update.to_json()) == update
 
@@ -90,7 +93,7 @@ def test_every_value_of_an_update_is_a_text_or_none() -> None:
             else [value]
         )
 
-    update = status_update(study(), request(), [("14", series())])
+    update = status_update(study(), request(), step("14"), series())
     assert all(leaf is None or isinstance(leaf, str) for leaf in leaves(update.body))
 
 
@@ -98,18 +101,27 @@ def test_every_value_of_an_update_is_a_text_or_none() -> None:
 def test_the_accession_number_goes_back_exactly_as_it_came(number: str) -> None:
     # v3 answers 409 to any other text.
     (found,) = read_list(listing(AccessionNumber=number)).requests
-    update = status_update(study(), found, [("14", series())])
+    update = status_update(study(), found, step("14"), series())
     assert update.body["studyInfo"]["accessionNumber"] == number
 
 
 @pytest.mark.parametrize("key", ["AccessionNumber", "PatientID"])
 def test_an_update_can_be_stored_and_sent_whatever_openmrs_wrote(key: str) -> None:
     found: ImagingRequest = read_list(listing(**{key: "a\ud800b"})).requests[0]
-    assert status_update(study(), found, [("14", series())]).to_json().encode()
+    assert status_update(study(), found, step("14"), series()).to_json().encode()
+
+
+def answered(status: int, body: bytes, location: str = "") -> Answer:
+    """An answer as the transport gives it."""
+    asked = "http://openmrs/openmrs/ws/rest/v1/worklist/updaterequeststatus"
+    kind = problem_of(status, asked=asked, location=location, body=body)
+    return Answer(status, body, problem=kind)
 
 
 # --- the verdict ---------------------------------------------------------------------------
 
+FAILED = b'{"cause": null, "stackTrace": [], "message": "Data too long for column"}'
+MISSING = FAILED.replace(b"Data too long for column", b"Required String parameter is not present")
 PAGE = b"\r\n<!DOCTYPE html><html><body>Please wait, 42 <b>Jones</b></body></html>"
 
 
@@ -146,17 +158,26 @@ PAGE = b"\r\n<!DOCTYPE html><html><body>Please wait, 42 <b>Jones</b></body></htm
         (500, PAGE, Verdict.RETRY, "it may be saved"),
         (500, b'{"error": {"message": "boom"}}', Verdict.RETRY, "it may be saved"),
         (502, b"", Verdict.RETRY, "a proxy"),
+        (200, FAILED, Verdict.EXCEPTION, "an exception, whole"),
+        (500, FAILED[:-9], Verdict.EXCEPTION, "the same, cut: it may be saved"),
+        (500, FAILED, Verdict.EXCEPTION, "the same, whole"),
+        (400, FAILED, Verdict.EXCEPTION, "an exception is never a refusal"),
+        (400, b"plain HTTP request was sent to HTTPS port", Verdict.RETRY, "a TLS port"),
         (503, PAGE, Verdict.RETRY, "a proxy"),
     ],
 )
 def test_the_verdict_on_an_answer(status: int, body: bytes, verdict: Verdict, why: str) -> None:
-    judgement = judge(status, body)
+    judgement = judge(answered(status, body))
     assert judgement.verdict is verdict, why
     assert len(judgement.reason.splitlines()) <= 1
     assert len(judgement.reason) <= 300
     assert "Jones" not in judgement.reason
-    if status != 200:
+    if verdict is Verdict.EXCEPTION:
+        assert judgement.words
+        assert judgement.words in judgement.reason
+    elif status != 200:
         assert str(status) in judgement.reason
+        assert judgement.words == ""
 
 
 @pytest.mark.parametrize(
@@ -172,12 +193,72 @@ def test_the_verdict_on_an_answer(status: int, body: bytes, verdict: Verdict, wh
     ],
 )
 def test_the_reason_is_the_servers_own_words(status: int, body: bytes, reason: str) -> None:
-    assert judge(status, body).reason == reason
+    assert judge(answered(status, body)).reason == reason
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
-    [(200, ""), (400, ""), (302, "credentials"), (403, "privilege"), (503, "server-error")],
+    ("status", "body", "kind"),
+    [
+        (200, b"No series data found in payload", ""),
+        (200, MISSING, ""),
+        (200, FAILED, "server-error"),
+        (500, FAILED[:-9], "server-error"),
+        (200, PAGE, "credentials"),
+        (400, b"", ""),
+        (302, b"", "credentials"),
+        (403, b"", "privilege"),
+        (404, PAGE, "not-found"),
+        (405, b"", "not-found"),
+        (500, PAGE, "server-error"),
+        (503, b"", "proxy"),
+        (400, b"plain HTTP request was sent to HTTPS port", "tls-port"),
+    ],
 )
-def test_the_answer_to_an_update_of_no_step_is_understood(status: int, kind: str) -> None:
-    assert judge_empty_update(status, b"") == kind
+def test_the_answer_to_an_update_of_no_step_is_understood(
+    status: int, body: bytes, kind: str
+) -> None:
+    assert judge_empty_update(answered(status, body)) == kind
+
+
+def test_the_same_exception_has_the_same_words() -> None:
+    first = b'{"stackTrace": [], "message": "could not execute com.mysql.Statement@1f2e3d4c"}'
+    again = first.replace(b"1f2e3d4c", b"77aabb01")
+    other = first.replace(b"could", b"should")
+    words = [judge(Answer(500, body)).words for body in (first, again, other)]
+    assert words[0] == words[1] != words[2]
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "words"),
+    [
+        (302, "/openmrs/login.htm", "OpenMRS refuses the sign-in"),
+        (302, "/openmrs/oauth2login", "single sign-on"),
+        (301, "https://openmrs/openmrs/ws/rest/v1/worklist/updaterequeststatus", "wants https"),
+        (503, "", "proxy"),
+    ],
+)
+def test_a_problem_has_the_same_words_as_everywhere(status: int, location: str, words: str) -> None:
+    answer = answered(status, PAGE, location)
+    for judgement in (judge(answer), judge_step_status(answer)):
+        assert judgement.verdict is Verdict.RETRY
+        assert words in judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (200, b"", Verdict.DELIVERED),
+        (200, b'"in progress"', Verdict.DELIVERED),
+        (200, PAGE, Verdict.RETRY),
+        (200, FAILED, Verdict.EXCEPTION),
+        (500, FAILED[:-9], Verdict.EXCEPTION),
+        (404, PAGE, Verdict.REFUSED),
+        (404, b'{"error": {"message": "Unknown step"}}', Verdict.REFUSED),
+        (400, b"", Verdict.REFUSED),
+        (405, b"", Verdict.REFUSED),
+        (401, b"", Verdict.RETRY),
+        (500, PAGE, Verdict.RETRY),
+    ],
+)
+def test_the_verdict_on_the_status_of_a_step(status: int, body: bytes, verdict: Verdict) -> None:
+    assert judge_step_status(answered(status, body)).verdict is verdict
