@@ -1,14 +1,17 @@
 """A C-FIND to the Orthanc that runs, as a scanner makes it.
 
-Decides: which tool asks. DCMTK's findscu where it is installed, else pynetdicom; neither is
-needed to serve scanners, so neither is a dependency. One step is asked for, so that the answer is
-short: Orthanc answers one worklist query at a time.
+Decides: which tool asks. DCMTK's findscu where it is installed, else pynetdicom (which has a
+program findscu of its own, that says other things); neither is needed to serve scanners, so
+neither is a dependency. One step is asked for, so that the answer is short: Orthanc answers one
+worklist query at a time.
 """
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +39,36 @@ class Asked:
 
 def ask(port: int, called: str, calling: str, step_id: str, ae_title: str) -> Asked:
     """Ask the Orthanc on this machine for one step. Raises NoTool."""
-    findscu = shutil.which("findscu")
+    findscu = dcmtk_findscu(os.get_exec_path())
     if findscu:
         return _by_dcmtk(findscu, port, called, calling, step_id, ae_title)
     if importlib.util.find_spec("pynetdicom"):
         return _by_pynetdicom(port, called, calling, step_id, ae_title)
     raise NoTool
+
+
+def dcmtk_findscu(folders: Iterable[str]) -> str | None:
+    """DCMTK's own findscu in the first of these folders that has it."""
+    for folder in folders:
+        program = shutil.which("findscu", path=folder)
+        if program and _is_dcmtk(program):
+            return program
+    return None
+
+
+def _is_dcmtk(program: str) -> bool:
+    """DCMTK's programs say "$dcmtk: findscu v3.6.7 2022-04-22 $"."""
+    try:
+        done = subprocess.run(  # noqa: S603 - asked for its version only
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.stdout.startswith(b"$dcmtk: findscu ")
 
 
 def _by_dcmtk(
