@@ -17,6 +17,7 @@ from jsonschema.exceptions import ValidationError
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from orthanc_openmrs.completion.evidence import DEFAULT, EVIDENCE
 from orthanc_openmrs.errors import ConfigurationError
 from orthanc_openmrs.mapping.viewers import ViewerSettings, viewer_settings
 from orthanc_openmrs.worklist.charset import CODECS
@@ -28,13 +29,6 @@ _URL = {"type": "string", "pattern": r"^https?://[^/\s]+\S*\Z"}
 _FILE = {"type": "string", "minLength": 1}
 
 _FIRST_USER_METADATA = 1024
-
-EVIDENCE = (
-    "StudyInstanceUID",
-    "RequestAttributesSequence",
-    "AccessionNumber",
-    "PerformedProcedureStepID",
-)
 
 SECTION: dict[str, Any] = {
     "type": "object",
@@ -72,7 +66,7 @@ SECTION: dict[str, Any] = {
             "items": {"enum": list(EVIDENCE)},
             "uniqueItems": True,
             "minItems": 1,
-            "default": list(EVIDENCE),
+            "default": list(DEFAULT),
         },
         "HoldPatientMismatch": {"type": "boolean", "default": True},
         "ReportInProgress": {"type": "boolean", "default": True},

@@ -85,18 +85,29 @@ class RequestAttributes:
 
     scheduled_procedure_step_id: str = ""
     requested_procedure_id: str = ""
+    accession_number: str = ""
+    study_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesSummary:
-    """What linking and reporting need of one series in Orthanc."""
+    """What linking and reporting need of one series in Orthanc.
+
+    `accession_numbers` are those of its objects that were looked at, `performed_step_uids` the
+    performed procedure steps (MPPS) that they point at, `performed_steps` what those say of
+    their orders.
+    """
 
     series_instance_uid: str
     modality: str = ""
+    sop_class_uid: str = ""
     series_description: str = ""
     station_name: str = ""
     instances: int = 0
+    accession_numbers: tuple[str, ...] = ()
     request_attributes: tuple[RequestAttributes, ...] = ()
+    performed_step_uids: tuple[str, ...] = ()
+    performed_steps: tuple[RequestAttributes, ...] = ()
     performed_procedure_step_id: str = ""
     performed_procedure_step_description: str = ""
     performed_procedure_step_start_date: str = ""
@@ -106,7 +117,10 @@ class SeriesSummary:
 
 @dataclass(frozen=True, slots=True)
 class StudySummary:
-    """What linking and reporting need of one study in Orthanc (`study` is its Orthanc ID)."""
+    """What linking and reporting need of one study in Orthanc (`study` is its Orthanc ID).
+
+    `unreadable` counts the objects that Orthanc couldn't give.
+    """
 
     study: str
     study_instance_uid: str
@@ -118,6 +132,15 @@ class StudySummary:
     study_description: str = ""
     requested_procedure_description: str = ""
     series: tuple[SeriesSummary, ...] = ()
+    unreadable: int = 0
+
+    @property
+    def accession_numbers(self) -> tuple[str, ...]:
+        """All that were seen, without blanks around: Orthanc's own is that of the first object
+        which came."""
+        of_series = (number for series in self.series for number in series.accession_numbers)
+        found = dict.fromkeys(number.strip() for number in (self.accession_number, *of_series))
+        return tuple(number for number in found if number)
 
 
 class StepIdentity(NamedTuple):

@@ -7,8 +7,9 @@ time and the person's name in Orthanc. Must not know: HTTP, SQL.
 from collections.abc import Callable
 from typing import Protocol
 
+from orthanc_openmrs.completion.evidence import Orders
 from orthanc_openmrs.completion.linker import Lists, completions
-from orthanc_openmrs.completion.linking import Link, Orders, Suggestion, suggest
+from orthanc_openmrs.completion.linking import Link, Suggestion, suggest
 from orthanc_openmrs.errors import Conflict, NotFound
 from orthanc_openmrs.model import (
     Kind,
@@ -149,7 +150,7 @@ class Decisions:
         if same:
             raise Conflict(f"step {step_id} was told of this study already")
         series = _representative(study, item)
-        (row,) = completions(study, item.request, [Link(item.step, series)], EVIDENCE)
+        (row,) = completions(study, [Link(item.request, item.step, series)], EVIDENCE)
         told = self._records.report(row, user)
         self._on_decision(study_id)
         return told

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from orthanc_openmrs.completion.linking import Decision, Link, Orders, Outcome, Policy, link
+from orthanc_openmrs.completion.evidence import Orders
+from orthanc_openmrs.completion.linking import Decision, Link, Outcome, Policy, link
 from orthanc_openmrs.completion.retries import ToldOnce, pause_after, seconds_to_next
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.mapping.ownership import implied_patient
 from orthanc_openmrs.model import (
     DueStudy,
-    ImagingRequest,
     Kind,
     NewNotification,
     NotificationState,
@@ -203,13 +203,13 @@ def _notifications(decision: Decision, study: StudySummary, kind: Kind) -> list[
                 reason=decision.reason,
             )
         ]
-    if decision.outcome is not Outcome.LINKED or decision.request is None:
+    if decision.outcome is not Outcome.LINKED:
         return []
-    return completions(study, decision.request, decision.links, decision.evidence)
+    return completions(study, decision.links, decision.evidence)
 
 
 def _in_progress(decision: Decision, study: StudySummary) -> list[NewNotification]:
-    if decision.outcome is not Outcome.LINKED or decision.request is None:
+    if decision.outcome is not Outcome.LINKED:
         return []
     return [
         NewNotification(
@@ -217,30 +217,28 @@ def _in_progress(decision: Decision, study: StudySummary) -> list[NewNotificatio
             study_instance_uid=study.study_instance_uid,
             state=NotificationState.PENDING,
             kind=Kind.IN_PROGRESS,
-            requested_procedure_id=decision.request.requested_procedure_id,
+            requested_procedure_id=item.request.requested_procedure_id,
             scheduled_procedure_step_id=item.step.scheduled_procedure_step_id,
             evidence=decision.evidence,
-            patient_id=implied_patient(decision.request.patient_id),
+            patient_id=implied_patient(item.request.patient_id),
         )
         for item in decision.links
         if item.step.status is StepStatus.SCHEDULED
     ]
 
 
-def completions(
-    study: StudySummary, request: ImagingRequest, links: Sequence[Link], evidence: str
-) -> list[NewNotification]:
+def completions(study: StudySummary, links: Sequence[Link], evidence: str) -> list[NewNotification]:
     """One notification for each step that a study completes."""
     return [
         NewNotification(
             study=study.study,
             study_instance_uid=study.study_instance_uid,
             state=NotificationState.PENDING,
-            requested_procedure_id=request.requested_procedure_id,
+            requested_procedure_id=item.request.requested_procedure_id,
             scheduled_procedure_step_id=item.step.scheduled_procedure_step_id,
             evidence=evidence,
-            update=status_update(study, request, item.step, item.series).to_json(),
-            patient_id=implied_patient(request.patient_id),
+            update=status_update(study, item.request, item.step, item.series).to_json(),
+            patient_id=implied_patient(item.request.patient_id),
         )
         for item in links
     ]

@@ -4,13 +4,17 @@ Decides: which tags are read, and of how many instances. Knows Orthanc's core RE
 documents only; `get` fetches one (Orthanc Book, "REST API of Orthanc").
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orthanc_openmrs.model import RequestAttributes, SeriesSummary, StudySummary
 
-LOOKED_AT = 3
-"""Instances of a series that are opened: the first may be a scout without the request's tags."""
+_log = logging.getLogger(__name__)
+
+LOOKED_AT = 5
+"""Instances of a series that are opened: the first may be a scout or a screenshot, which doesn't
+name its order."""
 
 MAX_TEXT = 1024
 """Longer text is cut: no attribute that is read is longer in DICOM, and a study may hold
@@ -28,10 +32,12 @@ def read_study(get: Get, study: str) -> StudySummary | None:
         return None
     series: list[SeriesSummary] = []
     first_tags: Mapping[str, Any] = {}
+    unreadable = 0
     for series_document in series_documents:
-        tags = _representative_tags(get, series_document.get("Instances", ()))
-        first_tags = first_tags or tags
-        series.append(_series(series_document, tags))
+        seen, failed = _look_at(get, series_document.get("Instances", ()))
+        unreadable += failed
+        first_tags = first_tags or (seen[0] if seen else {})
+        series.append(_series(series_document, seen))
     main = document.get("MainDicomTags", {})
     patient = document.get("PatientMainDicomTags", {})
     return StudySummary(
@@ -46,41 +52,59 @@ def read_study(get: Get, study: str) -> StudySummary | None:
         requested_procedure_description=_text(main, "RequestedProcedureDescription")
         or _text(first_tags, "RequestedProcedureDescription"),
         series=tuple(series),
+        unreadable=unreadable,
     )
 
 
-def _representative_tags(get: Get, instances: Iterable[str]) -> Mapping[str, Any]:
-    """The tags of the first instance that names its request, else of the first."""
+def _look_at(get: Get, instances: Iterable[str]) -> tuple[list[Mapping[str, Any]], int]:
+    """The tags of a few instances, until one names its order; and how many can't be read.
+
+    A file that is damaged or gone from the disk must not keep its study from being told.
+    """
     ids = list(instances)
-    middle = [ids[len(ids) // 2]] if len(ids) > 2 else []
-    chosen = list(dict.fromkeys(ids[:1] + ids[-1:] + middle))[:LOOKED_AT]
-    first: Mapping[str, Any] = {}
-    for instance in chosen:
-        tags = get(f"/instances/{instance}/simplified-tags")
-        if not isinstance(tags, dict):
+    last = len(ids) - 1
+    chosen = [ids[at] for at in (0, last, last // 2, last // 4, last * 3 // 4) if ids]
+    seen: list[Mapping[str, Any]] = []
+    unreadable = 0
+    for instance in list(dict.fromkeys(chosen))[:LOOKED_AT]:
+        try:
+            tags = get(f"/instances/{instance}/simplified-tags")
+        except Exception as problem:  # of the host, whose errors aren't known here
+            _log.warning("instance %s can't be read: %s", instance, type(problem).__name__)
+            unreadable += 1
             continue
+        if not isinstance(tags, dict):
+            continue  # deleted meanwhile
+        seen.append(tags)
         if tags.get("RequestAttributesSequence"):
-            return tags
-        first = first or tags
-    return first
+            break
+    # What names its order stands for the series.
+    seen.sort(key=lambda tags: not tags.get("RequestAttributesSequence"))
+    return seen, unreadable
 
 
-def _series(document: Mapping[str, Any], tags: Mapping[str, Any]) -> SeriesSummary:
-    main = {**tags, **document.get("MainDicomTags", {})}
-    sequence = tags.get("RequestAttributesSequence")
-    items = sequence if isinstance(sequence, list) else []
+def _series(document: Mapping[str, Any], seen: Sequence[Mapping[str, Any]]) -> SeriesSummary:
+    main = {**_first_of_each(seen), **document.get("MainDicomTags", {})}
     return SeriesSummary(
         series_instance_uid=_text(main, "SeriesInstanceUID"),
         modality=_text(main, "Modality"),
+        sop_class_uid=_text(main, "SOPClassUID"),
         series_description=_text(main, "SeriesDescription"),
         station_name=_text(main, "StationName"),
         instances=len(document.get("Instances", ())),
+        accession_numbers=_texts(_text(tags, "AccessionNumber") for tags in seen),
         request_attributes=tuple(
             RequestAttributes(
-                _text(item, "ScheduledProcedureStepID"), _text(item, "RequestedProcedureID")
+                _text(item, "ScheduledProcedureStepID"),
+                _text(item, "RequestedProcedureID"),
+                _text(item, "AccessionNumber"),
+                _text(item, "StudyInstanceUID"),
             )
-            for item in items
-            if isinstance(item, dict)
+            for item in _items(seen, "RequestAttributesSequence")
+        ),
+        performed_step_uids=_texts(
+            _text(item, "ReferencedSOPInstanceUID")
+            for item in _items(seen, "ReferencedPerformedProcedureStepSequence")
         ),
         performed_procedure_step_id=_text(main, "PerformedProcedureStepID"),
         performed_procedure_step_description=_text(main, "PerformedProcedureStepDescription"),
@@ -88,6 +112,26 @@ def _series(document: Mapping[str, Any], tags: Mapping[str, Any]) -> SeriesSumma
         performed_procedure_step_start_time=_text(main, "PerformedProcedureStepStartTime"),
         performing_physician_name=_text(main, "PerformingPhysicianName"),
     )
+
+
+def _first_of_each(seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Each attribute of the first instance that has a value of it."""
+    found: dict[str, Any] = {}
+    for tags in seen:
+        found |= {key: value for key, value in tags.items() if value and not found.get(key)}
+    return found
+
+
+def _items(seen: Sequence[Mapping[str, Any]], keyword: str) -> Iterator[Mapping[str, Any]]:
+    for tags in seen:
+        sequence = tags.get(keyword)
+        for item in sequence if isinstance(sequence, list) else ():
+            if isinstance(item, dict):
+                yield item
+
+
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for text in texts if text))
 
 
 def _text(tags: Mapping[str, Any], keyword: str) -> str:

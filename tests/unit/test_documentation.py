@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from pydicom.datadict import tag_for_keyword
 
-from orthanc_openmrs.completion.linking import TRUNCATIONS
+from orthanc_openmrs.completion.acquisitions import NO_ACQUISITION
+from orthanc_openmrs.completion.evidence import SHORTEST_CUT
+from orthanc_openmrs.completion.study import LOOKED_AT
 from orthanc_openmrs.config import SCHEMA, SECTION, Settings, read_settings
 from orthanc_openmrs.mapping.candidates import Evidence
 from orthanc_openmrs.mapping.likeness import LONGEST_NAME, MOST_WORDS
@@ -180,7 +182,9 @@ def test_every_type_1_key_is_tried_without_a_value() -> None:
         f"first {MAX_KEY_TEXT} characters",
         f"more than {REMEMBERED_QUERY_SIZE // 1024} KiB",
         f"| {MAX_STEPS}; a request with more",
-        "cut at {}, {} or {} characters".format(*TRUNCATIONS),
+        f"cut at any length from {SHORTEST_CUT} characters on",
+        f"up to {LOOKED_AT} instances",
+        ", ".join(sorted(NO_ACQUISITION)),
     ],
 )
 def test_limits_are_told_as_they_are(words: str) -> None:

@@ -15,11 +15,11 @@ import pytest
 import sqlalchemy as sa
 
 from orthanc_openmrs.completion.dispatcher import Dispatcher
+from orthanc_openmrs.completion.evidence import DEFAULT as EVIDENCE
 from orthanc_openmrs.completion.linker import Linker
 from orthanc_openmrs.completion.linking import Outcome, Policy
 from orthanc_openmrs.completion.retries import LONGEST_PAUSE, pause_after
 from orthanc_openmrs.completion.sender import Sender
-from orthanc_openmrs.config import EVIDENCE
 from orthanc_openmrs.model import (
     ImagingRequest,
     Kind,

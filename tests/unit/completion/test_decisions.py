@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.completion.decisions import Decisions
+from orthanc_openmrs.completion.evidence import DEFAULT as EVIDENCE
 from orthanc_openmrs.completion.linker import Linker
 from orthanc_openmrs.completion.linking import Policy
-from orthanc_openmrs.config import EVIDENCE
 from orthanc_openmrs.errors import Conflict, NotFound, OpenMRSError
 from orthanc_openmrs.model import (
     Kind,

@@ -17,7 +17,10 @@ class FakeOrthanc:
 
     def __call__(self, route: str) -> Any:
         self.asked.append(route)
-        return self.routes.get(route)
+        found = self.routes.get(route)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 def ras(*ids: str) -> dict[str, Any]:
@@ -41,7 +44,7 @@ STUDY = {
 }
 
 
-def orthanc(*instances: dict[str, Any] | None, **more: Any) -> FakeOrthanc:
+def orthanc(*instances: dict[str, Any] | Exception | None, **more: Any) -> FakeOrthanc:
     """A study of one series with these instances."""
     ids = [f"i{at}" for at in range(len(instances))]
     routes: dict[str, Any] = {
@@ -76,6 +79,9 @@ def test_everything_that_linking_and_reporting_need_is_read() -> None:
             "PerformedProcedureStepStartTime": "0815",
             "PerformingPhysicianName": "Roe",
             "RequestedProcedureDescription": "Head and neck",
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+            "AccessionNumber": "A2",
+            "ReferencedPerformedProcedureStepSequence": [{"ReferencedSOPInstanceUID": "1.9"}],
         },
         {},
         SeriesDescription="Axial",
@@ -91,9 +97,12 @@ def test_everything_that_linking_and_reporting_need_is_read() -> None:
         SeriesSummary(
             series_instance_uid="1.2.3.1",
             modality="CT",
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
             series_description="Axial",
             station_name="CT1",
             instances=2,
+            accession_numbers=("A2",),
+            performed_step_uids=("1.9",),
             request_attributes=(RequestAttributes("14", "7"), RequestAttributes("15", "7")),
             performed_procedure_step_id="P14",
             performed_procedure_step_description="CT head",
@@ -110,6 +119,7 @@ def test_everything_that_linking_and_reporting_need_is_read() -> None:
         ([ras("14")], ["14"], "the only instance"),
         ([{}, ras("14")], ["14"], "the second, after a scout"),
         ([{}, ras("14"), {}], ["14"], "the middle one"),
+        ([{}, {}, {}, ras("14"), {}], ["14"], "one between"),
         ([{"RequestAttributesSequence": []}, {}, ras("14")], ["14"], "the last"),
         ([None, ras("14")], ["14"], "the first was deleted meanwhile"),
         ([{}, {}], [], "none"),
@@ -139,3 +149,35 @@ def test_a_study_that_was_deleted_is_none(gone: str) -> None:
     get = orthanc({})
     del get.routes[gone]
     assert read_study(get, "s") is None
+
+
+def test_a_request_is_read_by_whatever_an_item_holds() -> None:
+    item = {"AccessionNumber": "A1 ", "StudyInstanceUID": "1.2.3\0"}
+    series = only_series(orthanc({"RequestAttributesSequence": [item]}))
+    assert series.request_attributes == (RequestAttributes("", "", "A1", "1.2.3"),)
+
+
+def test_accession_numbers_are_those_of_all_that_was_read() -> None:
+    get = orthanc(
+        {"AccessionNumber": ""}, {"AccessionNumber": "B2"}, {"AccessionNumber": "A1", **ras("14")}
+    )
+    found = read_study(get, "s")
+    assert found is not None
+    assert found.accession_numbers == ("A1",), "Orthanc's own; the last names its request"
+    get.routes["/instances/i2/simplified-tags"] = {"AccessionNumber": "C3"}
+    found = read_study(get, "s")
+    assert found is not None
+    assert found.accession_numbers == ("A1", "C3", "B2")
+
+
+def test_an_instance_that_cant_be_read_keeps_no_other_from_counting() -> None:
+    get = orthanc(RuntimeError("the file is gone"), ras("14"))
+    found = read_study(get, "s")
+    assert found is not None
+    assert found.unreadable == 1
+    assert found.series[0].request_attributes == (RequestAttributes("14", "7"),)
+    assert found.series[0].instances == 2
+    get.routes["/instances/i1/simplified-tags"] = RuntimeError("so is this")
+    found = read_study(get, "s")
+    assert found is not None
+    assert (found.unreadable, found.series[0].modality) == (2, "CT"), "of Orthanc's index"
