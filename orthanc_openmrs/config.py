@@ -112,6 +112,7 @@ class Settings:
     own_steps_only: bool
     stations: Mapping[str, Station]
     codec: str
+    case_sensitive_names: bool
     stable_age: float
     link_by: tuple[str, ...]
     hold_patient_mismatch: bool
@@ -165,6 +166,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         own_steps_only=section["StationFilter"] == "caller",
         stations={title: _station(rules) for title, rules in section["Stations"].items()},
         codec=codec,
+        case_sensitive_names=configuration.get("CaseSensitivePN") is True,
         stable_age=_stable_age(configuration),
         link_by=tuple(section["LinkBy"]),
         hold_patient_mismatch=section["HoldPatientMismatch"],

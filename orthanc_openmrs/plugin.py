@@ -8,6 +8,7 @@ import importlib
 import json
 import logging
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -56,6 +57,10 @@ _log = logging.getLogger(__name__)
 
 STOP_TIMEOUT = 0.5
 """Seconds that the threads are given to end, in all, when Orthanc stops."""
+
+QUERY_MARK = "ORTHANC_OPENMRS_QUERY_MARK"
+"""The environment variable by which `orthancWorklist.lua` in this process, and nobody else, knows
+how to mark a query that it hands over."""
 
 
 class _Part(Protocol):
@@ -143,6 +148,11 @@ class _Reading(NamedTuple):
         return self.refresher.status
 
 
+def _query_mark() -> str:
+    mark = os.environ[QUERY_MARK] = secrets.token_hex(16)
+    return mark
+
+
 def _reading(sources: _Sources) -> _Reading:
     settings = sources.settings
     verbatim = settings.person_names == "verbatim"
@@ -150,8 +160,14 @@ def _reading(sources: _Sources) -> _Reading:
     looked_up = settings.person_names == "lookup"
     names = NameBook(sources.client, sources.database, normalise) if looked_up else None
     worklist = Worklist(
-        StationRules(settings.stations, settings.own_steps_only, settings.codec),
+        StationRules(
+            settings.stations,
+            settings.own_steps_only,
+            settings.codec,
+            settings.case_sensitive_names,
+        ),
         max_staleness=settings.max_staleness,
+        mark=_query_mark(),
     )
     unchanging = PersonNames(normalise)
     refresher = Refresher(
@@ -365,6 +381,7 @@ class Plugin:
 
     def stop(self) -> None:
         """End the threads, whatever OpenMRS does."""
+        os.environ.pop(QUERY_MARK, None)
         self._client.close()
         parts: list[_Part] = [
             self._answers.doctor,

@@ -37,13 +37,20 @@ _MAX_LENGTH = {"LO": 64, "PN": PN_COMPONENT_GROUP, "SH": 16}
 _TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 
 
-def transliterate(text: str, codec: str) -> str:
-    """`text` with what `codec` can't hold in Latin letters: no letter is ever dropped."""
-    try:
-        text.encode(codec)
-    except UnicodeEncodeError:
-        composed = unicodedata.normalize("NFC", text)
-        return "".join(_in_codec(character, codec) for character in composed)
+Codecs = tuple[str, ...]
+"""What a scanner can be sent: the characters that all of these codecs hold."""
+
+UNICODE: Codecs = ("utf-8",)
+
+
+def transliterate(text: str, codecs: Codecs) -> str:
+    """`text` with what the codecs can't hold in Latin letters: no letter is ever dropped."""
+    for codec in codecs:
+        try:
+            text.encode(codec)
+        except UnicodeEncodeError:
+            composed = unicodedata.normalize("NFC", text)
+            text = "".join(_in_codec(character, codec) for character in composed)
     return text
 
 
@@ -62,8 +69,23 @@ def _in_codec(character: str, codec: str) -> str:
     return character
 
 
-def sent(vr: str, text: str, codec: str) -> str:
-    """A value as it is sent to a scanner that takes the characters of `codec`."""
-    if vr not in _TEXT_VRS or codec == "utf-8" or text.isascii():
+def sent(vr: str, text: str, codecs: Codecs) -> str:
+    """A value as it is sent to a scanner that takes the characters of these codecs."""
+    if vr not in _TEXT_VRS or codecs == UNICODE or text.isascii():
         return text
-    return cut(transliterate(text, codec), _MAX_LENGTH.get(vr, len(text)))
+    return cut(transliterate(text, codecs), _MAX_LENGTH.get(vr, len(text)))
+
+
+def without_undeclared(text: str) -> str:
+    """What is left of a text in ISO 8859-1 that Orthanc took for UTF-8: a byte that begins
+    nothing goes, and one that begins something takes the next with it."""
+    found = bytearray()
+    waiting = 0
+    for byte in text.encode("latin-1", "replace"):
+        if waiting:
+            waiting = 0
+        elif byte < 0x80:
+            found.append(byte)
+        elif 0xC0 <= byte < 0xF8:
+            waiting = 1
+    return found.decode()

@@ -21,7 +21,7 @@ from orthanc_openmrs.worklist.attributes import (
     STEP_SEQUENCE,
     Level,
 )
-from orthanc_openmrs.worklist.charset import sent
+from orthanc_openmrs.worklist.charset import UNICODE, Codecs, sent
 from orthanc_openmrs.worklist.items import UID_NAMESPACE, WorklistItem
 from orthanc_openmrs.worklist.query import Key, Query
 
@@ -66,7 +66,7 @@ def layout(query: Query) -> Layout:
 
 
 def _structure(keys: tuple[Key, ...]) -> tuple[Key, ...]:
-    return tuple(replace(key, text="") for key in keys)
+    return tuple(replace(key, text="", raw=b"") for key in keys)
 
 
 @lru_cache(maxsize=256)
@@ -93,36 +93,39 @@ def _elements(keys: tuple[Key, ...]) -> tuple[_Element, ...]:
 
 _CHARACTER_SET = struct.pack("<HH2sH", 0x0008, 0x0005, b"CS", 10) + b"ISO_IR 192"
 _AE_POSITION = POSITION["ScheduledStationAETitle"]
+_TIME_POSITION = POSITION["ScheduledProcedureStepStartTime"]
 
 
 class Encoder:
-    """Writes answers for one layout, in one character set.
+    """Writes answers for one layout, in the characters that one scanner can be sent.
 
     Construct it once for a query; `encode` is then called for each item that matches.
     """
 
-    def __init__(self, plan: Layout, codec: str) -> None:
+    def __init__(self, plan: Layout, codecs: Codecs = UNICODE) -> None:
         self._plan = plan
-        self._codec = codec
+        self._codecs = codecs
 
-    def encode(self, item: WorklistItem, station_ae_title: str) -> bytes:
-        """The answer for one item, with the AE title that the station is to see."""
-        key = (self._plan, self._codec, station_ae_title)
+    def encode(self, item: WorklistItem, station_ae_title: str, start_time: str = "") -> bytes:
+        """The answer for one item, with the AE title that the station is to see, and the time
+        where it isn't the item's own."""
+        key = (self._plan, self._codecs, station_ae_title, start_time)
         known = item.encoded.get(key) if item.encoded else None
         if known is None:
-            known = self._encode(item.values, station_ae_title)
+            known = self._encode(item.values, station_ae_title, start_time)
             item.remember(key, known, ENCODED_ANSWERS)
         return known
 
-    def _encode(self, values: tuple[str, ...], station_ae_title: str) -> bytes:
+    def _encode(self, values: tuple[str, ...], station_ae_title: str, start_time: str) -> bytes:
         plan = self._plan
+        own = {_AE_POSITION: station_ae_title, _TIME_POSITION: start_time}
 
         def value(element: _Element) -> bytes:
             if element.position < 0:
                 return b""
-            if element.position == _AE_POSITION:
-                return station_ae_title.encode("ascii", "replace")
-            return sent(element.vr, values[element.position], self._codec).encode()
+            if text := own.get(element.position):
+                return text.encode("ascii", "replace")
+            return sent(element.vr, values[element.position], self._codecs).encode()
 
         parts = [_CHARACTER_SET]
         parts += [_encoded(element, value(element)) for element in plan.before]
@@ -157,7 +160,7 @@ def _every_key() -> Query:
 
 def worklist_file(item: WorklistItem, station_ae_title: str) -> bytes:
     """The item as a `.wl` file (PS3.10): what DCMTK's wlmscpfs and Orthanc's own plugin serve."""
-    encoder = Encoder(layout(_every_key()), "utf-8")
+    encoder = Encoder(layout(_every_key()))
     dataset = pydicom.dcmread(BytesIO(encoder.encode(item, station_ae_title)), force=True)
     name = item["StudyInstanceUID"] + item["ScheduledProcedureStepID"]
     meta = FileMetaDataset()

@@ -26,7 +26,8 @@ class WorklistItem:
     """One scheduled step as scanners see it.
 
     `values` are in the order of `attributes.KNOWN`. `reason` says why the step isn't offered,
-    "" where it is. `undated`: offered as of today, so its date moves with the day.
+    "" where it is. `undated`: offered as of today, so its date moves with the day. `untimed`:
+    offered at any time.
     """
 
     request: ImagingRequest
@@ -35,6 +36,7 @@ class WorklistItem:
     reason: str = ""
     warnings: tuple[str, ...] = ()
     undated: bool = False
+    untimed: bool = False
     encoded: Mapping[object, bytes] | None = field(default=None, repr=False)
     """Encoded answers, a cache that belongs to `datasets`; None until the first."""
 
@@ -218,7 +220,8 @@ def _build_item(
     if undated:
         made["ScheduledProcedureStepStartDate"] = today
         _substituted(problems, "ScheduledProcedureStepStartDate", "offered as of today")
-    if not made["ScheduledProcedureStepStartTime"]:
+    untimed = not made["ScheduledProcedureStepStartTime"]
+    if untimed:
         made["ScheduledProcedureStepStartTime"] = NO_TIME
         _substituted(problems, "ScheduledProcedureStepStartTime", "offered at 00:00:00")
     if not made["ScheduledStationAETitle"]:
@@ -236,6 +239,7 @@ def _build_item(
         reason=_reason(step, made, problems, shared),
         warnings=tuple(intern(f"{keyword} {problem}") for keyword, problem in problems.items()),
         undated=undated,
+        untimed=untimed,
     )
 
 

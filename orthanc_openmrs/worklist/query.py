@@ -1,9 +1,10 @@
 """A C-FIND identifier as bytes → a `Query`.
 
-Decides: how the keys of a query are read, in any character set. Must not know: items, how
-keys match.
+Decides: how the keys of a query are read, in any character set, and whether it came through
+the Lua filter (`orthancWorklist.lua`). Must not know: items, how keys match.
 """
 
+import json
 import logging
 import threading
 import warnings
@@ -11,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import pydicom
 from pydicom.datadict import dictionary_VR, keyword_for_tag
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
@@ -29,8 +31,8 @@ class Key:
     """One key: `text` is "" for universal matching; values of a list stand apart by `\\`.
 
     `keyword` is "" for a tag that the dictionary doesn't know. For a sequence, `universal`
-    tells whether the query leaves its items open. `raw` has the bytes of a text beyond ASCII
-    whose character set the query doesn't name: Orthanc takes it for its `DefaultEncoding`.
+    tells whether the query leaves its items open. `raw` has the bytes of the value as they
+    came, where it came as bytes: Orthanc reads them by itself.
     """
 
     tag: int
@@ -40,6 +42,11 @@ class Key:
     universal: bool = True
     raw: bytes = b""
 
+    @property
+    def has_value(self) -> bool:
+        """Whether something but blanks stands in it."""
+        return bool(self.text or self.raw.strip(b" \0"))
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -47,10 +54,16 @@ class Query:
 
     `step_keys` are those inside ScheduledProcedureStepSequence: None where the query doesn't
     name the sequence, () where it leaves the item open (every attribute is wanted then).
+    `charset` is the SpecificCharacterSet as it was declared. `open_step`: Orthanc applies
+    nothing of the query again to the step of an answer. `letters_lost`: letters beyond ASCII may
+    have been lost, for the query named no character set and Orthanc took it for another.
     """
 
     keys: tuple[Key, ...]
     step_keys: tuple[Key, ...] | None
+    charset: str = ""
+    open_step: bool = False
+    letters_lost: bool = False
 
     def text(self, keyword: str) -> str:
         """What the query asks of a key, "" where it asks nothing."""
@@ -60,14 +73,17 @@ class Query:
         return ""
 
 
-def parse_query(identifier: bytes) -> Query:
+def parse_query(identifier: bytes, mark: str = "") -> Query:
     """Read the identifier of a C-FIND-RQ, as a DICOM file or a bare dataset.
 
-    Raises ValueError where it is no DICOM dataset.
+    `mark` is what the Lua filter puts before a query that it hands over whole; without it, or
+    where nothing bears it, there is no filter. Raises ValueError where it is no DICOM dataset.
     """
     try:
         with _quietly():
-            return _read(pydicom.dcmread(BytesIO(identifier), force=True))
+            dataset = pydicom.dcmread(BytesIO(identifier), force=True)
+            whole = _handed_over(dataset, mark) if mark else None
+            return _read(dataset) if whole is None else _read_whole(json.loads(whole))
     except Exception as problem:
         raise ValueError(f"the query is no DICOM dataset ({type(problem).__name__})") from None
 
@@ -88,31 +104,77 @@ def _quietly() -> Iterator[None]:
             log.disabled = before
 
 
+_LETTER = 0x0040A160
+"""TextValue: where the Lua filter puts the query, as Orthanc's JSON."""
+
+
+def _handed_over(dataset: Dataset, mark: str) -> str | None:
+    text = str(dataset[_LETTER].value) if _LETTER in dataset else ""
+    found, _, whole = text.partition(" ")
+    return whole if found == mark else None
+
+
+def _read_whole(values: dict[str, Any]) -> Query:
+    """A query as Orthanc's JSON has it: tags as "gggg,eeee", every value a text."""
+    step_keys: tuple[Key, ...] | None = None
+    keys: list[Key] = []
+    for tag, value in _tags(values):
+        if tag == STEP_SEQUENCE and isinstance(value, list):
+            # An empty item is an empty array to Lua.
+            first = value[0] if value and isinstance(value[0], dict) else {}
+            step_keys = tuple(_key_of_json(*one) for one in _tags(first))
+        else:
+            keys.append(_key_of_json(tag, value))
+    charset = str(values.get(_tag_text(SPECIFIC_CHARACTER_SET), "")).strip()
+    return Query(tuple(keys), step_keys, charset, open_step=True, letters_lost=not charset)
+
+
+def _tags(values: dict[str, Any]) -> list[tuple[int, Any]]:
+    tags = ((int(tag.replace(",", ""), 16), value) for tag, value in values.items())
+    return sorted(
+        (tag, value)
+        for tag, value in tags
+        if tag != SPECIFIC_CHARACTER_SET and keyword_for_tag(tag)
+    )
+
+
+def _tag_text(tag: int) -> str:
+    return f"{tag >> 16:04x},{tag & 0xFFFF:04x}"
+
+
+def _key_of_json(tag: int, value: Any) -> Key:
+    vr = dictionary_VR(tag)[:2]
+    if isinstance(value, list):
+        return Key(tag, keyword_for_tag(tag), "SQ", universal=not any(value))
+    return Key(tag, keyword_for_tag(tag), vr, _text(value)[:MAX_KEY_TEXT])
+
+
 def _read(dataset: Dataset) -> Query:
     step_keys: tuple[Key, ...] | None = None
     keys: list[Key] = []
-    undeclared = not dataset.get("SpecificCharacterSet")
-    for key, element in _keys(dataset, undeclared):
+    charset = _text(dataset.get("SpecificCharacterSet"))
+    for key, element in _keys(dataset, charset):
         if key.tag == STEP_SEQUENCE and element.VR == "SQ":
             items = list(element.value or ())
-            step_keys = tuple(key for key, _ in _keys(items[0], undeclared)) if items else ()
+            step_keys = tuple(key for key, _ in _keys(items[0], charset)) if items else ()
         else:
             keys.append(key)
-    return Query(tuple(keys), step_keys)
+    return Query(tuple(keys), step_keys, charset)
 
 
-def _keys(dataset: Dataset, undeclared: bool) -> list[tuple[Key, DataElement]]:
+def _keys(dataset: Dataset, charset: str) -> list[tuple[Key, DataElement]]:
     pairs = []
-    for element in dataset:
-        tag = element.tag
+    for tag in sorted(dataset.keys()):
         # Group lengths say nothing, private keys can't be answered (Orthanc refuses them).
         if tag == SPECIFIC_CHARACTER_SET or tag.element == 0 or tag.is_private:
             continue
-        pairs.append((_key(element, undeclared), element))
+        raw = dataset.get_item(tag)  # before pydicom decodes it
+        as_it_came = (raw.value or b"") if isinstance(raw, RawDataElement) else b""
+        pairs.append((_key(dataset[tag], charset, as_it_came), dataset[tag]))
     return pairs
 
 
-def _key(element: DataElement, undeclared: bool) -> Key:
+def _key(element: DataElement, charset: str, raw: bytes) -> Key:
     tag = int(element.tag)
     keyword = keyword_for_tag(tag)
     vr = dictionary_VR(tag)[:2] if keyword else str(element.VR)
@@ -120,10 +182,9 @@ def _key(element: DataElement, undeclared: bool) -> Key:
         items = list(element.value or ())
         return Key(tag, keyword, "SQ", universal=all(len(item) == 0 for item in items))
     text = _text(element.value)[:MAX_KEY_TEXT]
-    if text.isascii() or not undeclared:
-        return Key(tag, keyword, vr, text)
-    # pydicom takes it for Latin-1.
-    return Key(tag, keyword, vr, _utf8_if_it_is(text), raw=text.encode("latin-1", "replace"))
+    if not charset.strip("\\ ") and not text.isascii():
+        text = _utf8_if_it_is(text)  # pydicom takes it for Latin-1
+    return Key(tag, keyword, vr, text, raw=raw[: 4 * MAX_KEY_TEXT])
 
 
 def _text(value: object) -> str:

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from orthanc_openmrs.errors import WorklistUnavailable
-from orthanc_openmrs.worklist.charset import CODECS
+from orthanc_openmrs.worklist.charset import CODECS, Codecs
 from orthanc_openmrs.worklist.datasets import Encoder, layout
+from orthanc_openmrs.worklist.host_matcher import HostMatcher
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.matching import (
     Caller,
     Rule,
+    StartTimes,
     Station,
-    answered_ae_title,
-    asked_ae_title,
+    StationTitles,
     interval_rules,
     rules,
 )
@@ -39,15 +40,21 @@ class StationRules:
     stations: Mapping[str, Station] = field(default_factory=dict)
     own_steps_only: bool = False
     codec: str = "iso8859-1"
+    case_sensitive_names: bool = False
+
+    @property
+    def host(self) -> HostMatcher:
+        """Orthanc's own matcher under its configuration."""
+        return HostMatcher(self.codec, self.case_sensitive_names)
 
     def caller(self, ae_title: str) -> Caller:
         """The caller behind an AE title."""
         title = ae_title.strip()
-        return Caller(title, self.stations.get(title, Station()), self.own_steps_only)
+        station = self.stations.get(title, Station())
+        return Caller(title, station, self.own_steps_only, self._codecs(station))
 
-    def codec_of(self, caller: Caller) -> str:
-        """The characters that this caller can be sent."""
-        return CODECS["Ascii"] if caller.station.charset == "ascii" else self.codec
+    def _codecs(self, station: Station) -> Codecs:
+        return (CODECS["Ascii"],) if station.charset == "ascii" else (self.codec,)
 
 
 class _Identifier:
@@ -81,11 +88,18 @@ _SOP_INSTANCE = b"\x02\x00\x03\x00UI"
 class _Prepared:
     """A query of one caller on one day, ready to be asked of any snapshot."""
 
-    asked_title: str
+    titles: StationTitles
+    times: StartTimes
     caller: Caller
     rules: tuple[Rule, ...]
     interval_rules: tuple[Rule, ...] | None
     encoder: Encoder
+
+    def answer(self, item: WorklistItem) -> bytes:
+        """The answer for an item that passed the rules."""
+        title = self.titles.answered(item["ScheduledStationAETitle"]) or self.caller.ae_title
+        time = self.times.answered(item) if item.untimed else None
+        return self.encoder.encode(item, title, time or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +114,20 @@ class Answers:
 
 
 class Worklist:
-    """The current list. Reads are lock-free: a snapshot is replaced whole."""
+    """The current list. Reads are lock-free: a snapshot is replaced whole. `mark` is what the Lua
+    filter, where it is installed, puts before a query."""
 
     def __init__(
         self,
         station_rules: StationRules,
         *,
         max_staleness: float,
+        mark: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stations = station_rules
+        self._host = station_rules.host
+        self._mark = mark
         self._max_staleness = max_staleness
         self._clock = clock
         self._snapshot: Snapshot | None = None
@@ -170,16 +188,7 @@ class Worklist:
             prepared = self._prepare(_Identifier(identifier), calling_ae_title, day)
         else:
             prepared = self._remembered(_Identifier(identifier), calling_ae_title, day)
-        caller, asked = prepared.caller, prepared.asked_title
-        encode = prepared.encoder.encode
-        datasets = [
-            encode(
-                item,
-                answered_ae_title(item["ScheduledStationAETitle"], asked, caller)
-                or caller.ae_title,
-            )
-            for item in snapshot.select(prepared.rules)
-        ]
+        datasets = [prepared.answer(item) for item in snapshot.select(prepared.rules)]
         if prepared.interval_rules is None:
             return Answers(datasets)
         return Answers(datasets, len(snapshot.select(prepared.interval_rules)) - len(datasets))
@@ -191,7 +200,7 @@ class Worklist:
     def rules(self, ae_title: str, query: Query) -> tuple[Rule, ...]:
         """The rules that decide for a station and a query, to explain them."""
         caller = self._stations.caller(ae_title)
-        return rules(query, caller, self._day, self._stations.codec_of(caller))
+        return rules(query, caller, self._day, self._host)
 
     def today(self) -> str:
         """Today's date (DA) where Orthanc runs."""
@@ -204,15 +213,13 @@ class Worklist:
         return time.strftime("%Y%m%d", time.localtime(noon))
 
     def _prepare(self, identifier: "_Identifier", calling_ae_title: str, day: str) -> _Prepared:
-        query = parse_query(identifier.whole)
+        query = parse_query(identifier.whole, self._mark)
         caller = self._stations.caller(calling_ae_title)
-        codec = self._stations.codec_of(caller)
-        encoder = Encoder(layout(query), codec)
-        asked = asked_ae_title(query)
         return _Prepared(
-            asked,
+            StationTitles(query, caller, self._host),
+            StartTimes(query, self._host),
             caller,
-            rules(query, caller, self._day, codec),
-            interval_rules(query, caller, self._day, codec),
-            encoder,
+            rules(query, caller, self._day, self._host),
+            interval_rules(query, caller, self._day, self._host),
+            Encoder(layout(query), caller.codecs),
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from orthanc_openmrs.model import ImagingRequest, Rejected, RequestList
 from orthanc_openmrs.worklist.attributes import POSITION
 from orthanc_openmrs.worklist.items import PersonNames, Shared, WorklistItem, build_items
-from orthanc_openmrs.worklist.matching import Rule
+from orthanc_openmrs.worklist.matching import Rule, indexed
 
 INDEXED = (
     "ScheduledStationAETitle",
@@ -174,5 +174,5 @@ def _index(items: Iterable[WorklistItem], keyword: str) -> _Index:
     position = POSITION[keyword]
     found: dict[str, list[int]] = defaultdict(list)
     for at, item in enumerate(items):
-        found[item.values[position]].append(at)
+        found[indexed(keyword, item.values[position])].append(at)
     return {value: frozenset(positions) for value, positions in found.items()}

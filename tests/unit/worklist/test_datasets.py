@@ -59,7 +59,7 @@ def answer(
     query: bytes, found: WorklistItem | None = None, codec: str = "utf-8", title: str = "CT1"
 ) -> bytes:
     """The bytes of an answer."""
-    return Encoder(layout(parse_query(query)), codec).encode(found or VIETNAMESE, title)
+    return Encoder(layout(parse_query(query)), (codec,)).encode(found or VIETNAMESE, title)
 
 
 def read(encoded: bytes) -> Dataset:
@@ -185,13 +185,13 @@ def test_the_answer_names_the_station_it_is_for() -> None:
 
 def test_encoded_answers_are_kept_and_their_number_is_bounded() -> None:
     found = item()
-    encoder = Encoder(layout(parse_query(EVERYTHING)), "utf-8")
+    encoder = Encoder(layout(parse_query(EVERYTHING)))
     assert encoder.encode(found, "CT1") is encoder.encode(found, "CT1")
     for at in range(50):
         assert f"T{at}".encode() in encoder.encode(found, f"T{at}")
     assert found.encoded is not None
     assert len(found.encoded) <= ENCODED_ANSWERS
-    again = Encoder(layout(parse_query(EVERYTHING)), "utf-8")
+    again = Encoder(layout(parse_query(EVERYTHING)))
     assert again.encode(found, "T49") is encoder.encode(found, "T49")
 
 

@@ -262,7 +262,7 @@ def test_whatever_openmrs_writes_what_is_offered_is_valid_and_reads_back(
     requests: list[ImagingRequest],
 ) -> None:
     shared = Shared.of(requests)
-    encoder = Encoder(layout(parse_query(EVERYTHING)), "utf-8")
+    encoder = Encoder(layout(parse_query(EVERYTHING)))
     for wild in requests:
         made = build_items(wild, shared, TODAY)
         assert len(made) == len(wild.steps)
