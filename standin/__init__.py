@@ -5,17 +5,22 @@
         openmrs.records.add_request(patient, steps=[StepFields(modality="CT")])
         ...  # GET openmrs.worklist_url, POST openmrs.update_url
 
-records: the rows. dialects and values: what a generation writes. updates: what it accepts.
-core: OpenMRS's own REST. answers: JSON, pages, exceptions. faults: how it can fail. orthanc: the
-Orthanc that it asks. server: sign-in and routes. wire: HTTP. control: its own routes. samples:
-believable content.
+records: the module's rows. dialects and values: what a generation writes. updates: what it takes.
+orders: the rows of core's orders. core, order_routes and core_routes: OpenMRS's own REST, in the
+representations of webservices.rest. tokens: an identity provider. answers: JSON, pages,
+exceptions. behaviour: settings of one site. faults: how it can fail. orthanc: the Orthanc that it
+asks. server: sign-in and routes. wire: HTTP. control: its own routes. samples: believable content.
 """
 
+from .behaviour import Behaviour
+from .core_routes import PATIENTS
 from .dialects import DIALECTS, EDIT, RECEIVE
 from .faults import Fault
+from .orders import RADIOLOGY, Concept, Order, Orders
 from .orthanc import Callback
 from .records import ImagingRequest, Patient, Records, Step, StepFields
-from .server import DEFAULT_ACCOUNTS, PATIENTS, Account, Behaviour, Standin
+from .server import DEFAULT_ACCOUNTS, Account, Standin
+from .tokens import Client, Tokens
 from .wire import LoggedRequest
 
 GENERATIONS = tuple(DIALECTS)
@@ -25,16 +30,22 @@ __all__ = [
     "EDIT",
     "GENERATIONS",
     "PATIENTS",
+    "RADIOLOGY",
     "RECEIVE",
     "Account",
     "Behaviour",
     "Callback",
+    "Client",
+    "Concept",
     "Fault",
     "ImagingRequest",
     "LoggedRequest",
+    "Order",
+    "Orders",
     "Patient",
     "Records",
     "Standin",
     "Step",
     "StepFields",
+    "Tokens",
 ]

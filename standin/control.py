@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from .answers import Answer, json_answer
 from .faults import Fault
+from .orders import RADIOLOGY, Concept, Order, Orders
 from .records import ImagingRequest, Patient, Records, StepFields
 from .wire import LoggedRequest, Received
 
@@ -19,6 +20,7 @@ class Controlled(Protocol):
     """What of the stand-in these routes use."""
 
     records: Records
+    orders: Orders
     generation: str
 
     @property
@@ -51,6 +53,12 @@ def control(standin: Controlled, received: Received) -> Answer:
                 return json_answer(_summary(_add_request(standin.records, body)), 201)
             case "GET", ["requests"]:
                 return json_answer([_summary(request) for request in standin.records.requests()])
+            case "POST", ["orders"]:
+                return json_answer(_order_summary(_place_order(standin, body)), 201)
+            case "GET", ["orders"]:
+                return json_answer([_order_summary(order) for order in standin.orders.orders()])
+            case "POST", ["orders", uuid]:
+                return json_answer(_order_summary(_change_order(standin.orders, uuid, body)))
             case "GET", ["steps", number]:
                 return json_answer(asdict(standin.records.step(int(number))))
             case "POST", ["steps", number]:
@@ -111,6 +119,62 @@ def _add_request(records: Records, body: Mapping[str, Any]) -> ImagingRequest:
         study_instance_uid=body.get("studyInstanceUID"),
         steps=[_step_fields(step) for step in body.get("steps", ())],
     )
+
+
+def _place_order(standin: Controlled, body: Mapping[str, Any]) -> Order:
+    """`concept`: uuid and display, and `mappings` as {"LOINC": "24627-2"}."""
+    patient = standin.records.patient(body["patient"])
+    if patient is None:
+        raise KeyError("patient")
+    given = body["concept"]
+    concept = Concept(
+        given["uuid"], given.get("display", ""), tuple(given.get("mappings", {}).items())
+    )
+    scheduled = body.get("scheduledDate")
+    return standin.orders.place(
+        patient,
+        concept,
+        body.get("orderType", RADIOLOGY),
+        urgency=body.get("urgency", "ROUTINE"),
+        scheduled_date=datetime.fromisoformat(scheduled) if scheduled else None,
+        accession_number=body.get("accessionNumber"),
+        instructions=body.get("instructions"),
+        fulfiller_status=body.get("fulfillerStatus"),
+    )
+
+
+def _change_order(orders: Orders, uuid: str, body: Mapping[str, Any]) -> Order:
+    """`action`: what the order basket does with it, or "fulfil" with the details."""
+    order = orders.order(uuid)
+    if order is None:
+        raise KeyError(uuid)
+    match body["action"]:
+        case "revise":
+            return orders.revise(order)
+        case "renew":
+            return orders.renew(order)
+        case "discontinue":
+            return orders.discontinue(order)
+        case "void":
+            return orders.void(order)
+        case "fulfil":
+            return orders.fulfil(uuid, body.get("fulfillerStatus"), body.get("fulfillerComment"))
+    raise ValueError(f"no action {body['action']!r}")
+
+
+def _order_summary(order: Order) -> dict[str, object]:
+    stopped = order.date_stopped
+    return {
+        "uuid": order.uuid,
+        "orderNumber": order.number,
+        "patient": order.patient.uuid,
+        "action": order.action,
+        "previousOrder": order.previous,
+        "dateStopped": stopped.isoformat() if stopped else None,
+        "fulfillerStatus": order.fulfiller_status,
+        "fulfillerComment": order.fulfiller_comment,
+        "voided": order.voided,
+    }
 
 
 def _step_fields(body: Mapping[str, Any]) -> StepFields:

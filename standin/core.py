@@ -52,13 +52,13 @@ def patient_answer(
     return json_answer(shown(patient_resource(records, patient), query))
 
 
-def patients_found(records: Records, query: Mapping[str, str]) -> list[Resource]:
+def patients_found(records: Records, query: Mapping[str, str]) -> list[Patient]:
     """`?q=` (names that begin so, or one whole identifier) and `?identifier=`."""
     asked = query.get("identifier", query.get("q", "")).strip().casefold()
     by_name = "identifier" not in query
     if not asked or (by_name and len(asked) < MINIMUM_SEARCH):
         return []
-    found = [
+    return [
         patient
         for patient in records.patients()
         if patient.merged_into is None
@@ -67,7 +67,6 @@ def patients_found(records: Records, query: Mapping[str, str]) -> list[Resource]
             or (by_name and _names_begin(patient, asked.split()))
         )
     ]
-    return [patient_resource(records, patient) for patient in found]
 
 
 def _names_begin(patient: Patient, words: list[str]) -> bool:

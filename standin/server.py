@@ -6,9 +6,8 @@ Must not know value formats or verdicts (dialects), sockets (wire) nor what a fa
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlencode
 
 from .answers import (
     JSON,
@@ -21,17 +20,20 @@ from .answers import (
     json_answer,
     text_answer,
 )
+from .behaviour import Behaviour
 from .control import control
-from .core import Failure, patient_answer, patients_found, shown
+from .core import Failure
+from .core_routes import PATIENTS, CoreRest, Route
 from .dialects import DIALECTS, EDIT, IMAGE_SERVICES, RECEIVE, Dialect
-from .faults import Fault, Faults, Rule
+from .faults import Fault, Faults, Rule, redirect
+from .order_routes import ORDER_PRIVILEGES
+from .orders import Orders
 from .orthanc import Callback, Orthanc
 from .records import DuplicateValue, ImagingRequest, Records
-from .representations import Resource
-from .updates import UID_COLUMN, BadPayload, Posted, Site, judge_step_status, parse_int
+from .tokens import TOKEN_PATH, Tokens
+from .updates import UID_COLUMN, BadPayload, Posted, Site, judge_step_status
 from .wire import LoggedRequest, Received, Server
 
-PATIENTS = "Get Patients"  # OpenMRS's core asks for it, whatever the module's generation
 LOG_SIZE = 10_000
 
 
@@ -42,23 +44,13 @@ class Account:
 
 
 DEFAULT_ACCOUNTS: Mapping[str, Account] = {
-    "imaging": Account("Imaging123", frozenset({EDIT, RECEIVE, PATIENTS}) | IMAGE_SERVICES),
+    "imaging": Account(
+        "Imaging123", frozenset({EDIT, RECEIVE, PATIENTS}) | IMAGE_SERVICES | ORDER_PRIVILEGES
+    ),
     "updater": Account("Updater123", frozenset({EDIT, RECEIVE})),
     "reader": Account("Reader123", frozenset({EDIT})),
     "nobody": Account("Nobody123"),
 }
-
-
-@dataclass
-class Behaviour:
-    """How this OpenMRS differs from the usual one of its generation."""
-
-    old_core: bool = False  # before 2.5: an exception is a page, with status 500
-    strict_sql: bool = True  # False: a MySQL that cuts what is too long for its column
-    enforces_privileges: bool = True  # False: 1.2.0's annotation is there, nobody looks at it
-    follows_merges: bool = False  # a merged patient's uuid is answered with the preferred patient
-    default_results: int = 50  # of a page of core's REST
-    most_results: int = 100  # a larger limit is refused
 
 
 class Standin:
@@ -71,6 +63,8 @@ class Standin:
         orthanc_url: str | None = None,
     ) -> None:
         self.records = Records()
+        self.orders = Orders()
+        self.tokens = Tokens()
         self.generation = generation
         self.host = host
         self.port = port  # with 0, a free one from the first start on; a restart keeps it
@@ -78,6 +72,7 @@ class Standin:
         self.orthanc_url = orthanc_url
         self.behaviour = Behaviour()
         self.callbacks: list[Callback] = []
+        self._core = CoreRest(self.records, self.orders, self)
         self._faults = Faults()
         self._log: OrderedDict[int, LoggedRequest] = OrderedDict()
         self._log_lock = threading.Lock()
@@ -144,6 +139,10 @@ class Standin:
     def update_url(self) -> str:
         return self.origin + self.dialect.update_path
 
+    @property
+    def token_url(self) -> str:
+        return self.origin + TOKEN_PATH
+
     # --- faults and log ---
 
     def set_fault(
@@ -199,10 +198,14 @@ class Standin:
             return failure.answer
 
     def _answer(self, received: Received) -> Answer:
-        account = self._account(received)
+        if received.path == TOKEN_PATH:
+            return self._token(received)
+        name, account = self._account(received)
+        if self.behaviour.single_sign_on and account is None:
+            return redirect("/openmrs/oauth2login")
         if received.path == REST + "session":
-            return self._session(received, account)
-        route = self._route(received)
+            return self._session(name, account)
+        route = self._route(received, account.privileges if account else frozenset())
         if account is None and (route is None or self._asks(route)):
             refusal = error_answer(401, "User is not logged in")
             return replace(refusal, headers={"WWW-Authenticate": 'Basic realm="OpenMRS"'})
@@ -218,7 +221,12 @@ class Standin:
             return error_answer(403, f"Privileges required: {', '.join(sorted(missing))}")
         return route.respond()
 
-    def _route(self, received: Received) -> "Route | None":
+    def _token(self, received: Received) -> Answer:
+        if received.method != "POST":
+            return Answer(405)
+        return self.tokens.answer(received.authorization, received.content_type, received.body)
+
+    def _route(self, received: Received, privileges: frozenset[str]) -> Route | None:
         dialect, path = self.dialect, received.path
         if path == dialect.list_path:
             return Route("GET", dialect.list_privileges, lambda: self._list(received))
@@ -228,66 +236,26 @@ class Standin:
             return Route("POST", dialect.list_privileges, lambda: self._step_status(received))
         if path == REST + "imaging/studies":
             return Route("GET", frozenset(), lambda: self._studies(received))
-        respond = self._core_routes(received)
-        return Route("GET", frozenset({PATIENTS}), respond, of_core=True) if respond else None
-
-    def _core_routes(self, received: Received) -> Callable[[], Answer] | None:
-        path, query = received.path.removeprefix(REST), received.query
-        if path == "patient":
-            return lambda: self._page(patients_found(self.records, query), received)
-        if path.startswith("patient/"):
-            uuid = unquote(path.removeprefix("patient/"))
-            follows = self.behaviour.follows_merges
-            return lambda: patient_answer(self.records, uuid, query, follows_merges=follows)
-        return None
-
-    def _page(self, found: Sequence[Resource], received: Received) -> Answer:
-        """`results`, and `links` where there is another page."""
-        query, behaviour = received.query, self.behaviour
-        limit = parse_int(query.get("limit", str(behaviour.default_results)))
-        start = parse_int(query.get("startIndex", "0"))
-        if limit is None or start is None:
-            raise Failure(500, "[For input string]")
-        if limit <= 0:
-            raise Failure(500, "[If you specify a number of results to return, it must be >0]")
-        if limit > behaviour.most_results:
-            raise Failure(
-                500, f"[Administrator has set absolute limit at {behaviour.most_results}]"
-            )
-        if start > len(found):
-            raise Failure(500, f"[fromIndex({start}) > toIndex({len(found)})]")
-        page: dict[str, object] = {
-            "results": [shown(one, query) for one in found[start : start + limit]]
-        }
-        links = []
-        if len(found) > start + limit:
-            links.append(self._link("next", received, start + limit))
-        if start > 0:
-            links.append(self._link("prev", received, max(start - limit, 0)))
-        if links:
-            page["links"] = links
-        if query.get("totalCount") == "true":
-            page["totalCount"] = len(found)
-        return json_answer(page)
-
-    def _link(self, rel: str, received: Received, start: int) -> dict[str, str | None]:
-        others = {name: text for name, text in received.query.items() if name != "startIndex"}
-        query = urlencode(others | ({"startIndex": str(start)} if start else {}))
-        return {"rel": rel, "uri": f"{self.origin}{received.path}?{query}", "resourceAlias": None}
+        return self._core.route(received, privileges)
 
     def _asks(self, route: "Route") -> bool:
         """Whether this route looks at who asks."""
         return route.of_core or self.behaviour.enforces_privileges
 
-    def _account(self, received: Received) -> Account | None:
+    def _account(self, received: Received) -> tuple[str, Account | None]:
+        if received.bearer is not None:
+            user = self.tokens.account_of(received.bearer) or ""
+            return user, self.accounts.get(user)
+        if self.behaviour.single_sign_on:
+            return "", None
         user, password = received.credentials or ("", "")
         account = self.accounts.get(user)
-        return account if account and account.password == password else None
+        return user, account if account and account.password == password else None
 
-    def _session(self, received: Received, account: Account | None) -> Answer:
-        if account is None or received.credentials is None:
+    def _session(self, name: str, account: Account | None) -> Answer:
+        if account is None:
             return json_answer({"authenticated": False})
-        return json_answer({"authenticated": True, "user": {"username": received.credentials[0]}})
+        return json_answer({"authenticated": True, "user": {"username": name}})
 
     def _list(self, received: Received) -> Answer:
         """Encodes only the requests that changed since the last list."""
@@ -354,11 +322,3 @@ class Standin:
 
     def control(self, received: Received) -> Answer:
         return control(self, received)
-
-
-@dataclass(frozen=True)
-class Route:
-    method: str
-    privileges: frozenset[str]
-    respond: Callable[[], Answer]
-    of_core: bool = False

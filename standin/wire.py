@@ -47,6 +47,7 @@ class Received:
     content_type: str
     credentials: tuple[str, str] | None
     bearer: str | None = None
+    authorization: str = ""
 
 
 class Site(Protocol):
@@ -125,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.headers.get("Content-Type") or "",
             credentials,
             _bearer(authorization),
+            authorization or "",
         )
         if url.path.startswith("/standin/"):
             self._send(site.control(received))
