@@ -200,7 +200,7 @@ class Metrics(Worker):
         age = self._worklist.age()
         known = self._backlog()
         found: dict[str, float] = {
-            "reachable": bool(source.last_success) and not source.last_error,
+            "reachable": source.reachable,
             "refresh_failures_total": self._failed_reads(),
             "database_answers": not known.problem and known.backlog is not None,
             **self._tally.add_up(time.monotonic()),

@@ -22,7 +22,9 @@ from orthanc_openmrs.worklist.snapshot import Snapshot
 MOST_ASKING = 4
 """Requests that wait for OpenMRS at the same time; Orthanc's other clients need threads too."""
 
-AWAY = frozenset(("unreachable", "timeout", "tls"))
+AWAY = frozenset(
+    ("unreachable", "timeout", "proxy", "https", "tls-port", "http-port", "moved", "tls")
+)
 """Kinds of failure after which OpenMRS isn't asked for whom the worklist knows. A list that fails
 by itself (one patient without a birth date) says nothing of core REST."""
 

@@ -126,7 +126,7 @@ class StatusRoutes:
         return {
             "Version": __version__,
             "OpenMRS": {
-                "Reachable": bool(source.last_success) and not source.last_error,
+                "Reachable": source.reachable,
                 "Generation": (snapshot.generation if snapshot else "")
                 or self._generation()
                 or None,

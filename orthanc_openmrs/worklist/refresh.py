@@ -1,18 +1,22 @@
 """Reads OpenMRS's list in the background.
 
 Decides: when the list is read, and what stays served when it can't be. One thread reads; a
-read never overlaps another, and nobody who is served waits for it. Must not know: HTTP, SQL.
+read never overlaps another, and nobody who is served waits for it. OpenMRS makes a list of years
+anew each time, so no read follows another too soon, unless a person wants it. Must not know:
+HTTP, SQL.
 """
 
 import ctypes
 import gc
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from orthanc_openmrs.errors import PROBLEMS, OpenMRSError, StoreError
@@ -30,6 +34,12 @@ LONG_LIST = 1024 * 1024
 LONGEST_PAUSE = 60
 """Seconds between two tries while OpenMRS is away, where RefreshInterval isn't longer."""
 
+REST = 4
+"""Times that OpenMRS took for the last list, in which it isn't asked for the next one: reading
+takes a fifth of its time at most, however long the list."""
+
+AWAY_PAUSE = 1.0
+"""Seconds after a read that failed before those who wait for a list have another one tried."""
 
 COLLECTION_PERIOD = 600.0
 """Seconds after which everything is looked through for cycles again."""
@@ -84,7 +94,8 @@ class ListStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How OpenMRS answers: `last_error` is "" while it does. Times are 0 for never."""
+    """How OpenMRS answers: `last_error` is "" while all is well, and may be of a list that was read
+    ("no-steps"). Times are 0 for never."""
 
     last_success: float = 0.0
     last_error: str = ""
@@ -93,11 +104,34 @@ class SourceStatus:
     failures: int = 0
     answering_since: float = 0.0
 
+    @property
+    def reachable(self) -> bool:
+        """Whether the last read gave a list."""
+        return bool(self.last_success) and not self.failures
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One read that ended. Moments of the clock that can't jump, -inf before the first; `took`
+    are the seconds that OpenMRS took."""
+
+    began: float = -math.inf
+    took: float = 0.0
+    ended: float = -math.inf
+    problem: OpenMRSError | None = None
+
+    @property
+    def rest(self) -> float:
+        """Seconds after it in which OpenMRS isn't asked again, unless a person wants it."""
+        return max(REST * self.took, AWAY_PAUSE if self.problem is not None else 0.0)
+
 
 class Refresher(Worker):
     """Keeps a `Worklist` as fresh as `interval` seconds allow.
 
     `names` says how names are made now; `on_snapshot` is called with each list that is new.
+    `on_read` is called with each list that was read, new or not, before it is kept and before those
+    who wait for it go on; it may raise StoreError: then the list isn't kept.
     """
 
     def __init__(
@@ -109,26 +143,35 @@ class Refresher(Worker):
         interval: float,
         names: Callable[[], PersonNames],
         on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
+        on_read: Callable[[Snapshot], None] = lambda snapshot: None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__("refresh")
         self._names = names
         self._on_snapshot = on_snapshot
+        self._on_read = on_read
         self._source = source
         self._worklist = worklist
         self._store = store
         self._interval = interval
         self._clock = clock
+        self._monotonic = monotonic
         self._digest = b""
         self._collected = -COLLECTION_PERIOD
         self._not_kept = ""
+        self._took = 0.0
         self._status = SourceStatus()
         self._failed_reads = 0
+        # What follows is guarded by the condition.
         self._condition = threading.Condition()
-        self._started_reads = 0
-        self._ended_reads = 0
-        self._outcome: OpenMRSError | None = None
+        self._last = _Read()
+        self._under_way = -math.inf  # the moment at which the read that goes on began
+        self._newest: Snapshot | None = None
+        self._begun = 0
+        self._ended = 0
         self._wanted = False
+        self._urgent = False
 
     @property
     def status(self) -> SourceStatus:
@@ -170,69 +213,135 @@ class Refresher(Worker):
         with self._condition:
             self._condition.notify_all()
 
+    def read_after(self, moment: float, timeout: float) -> Snapshot:
+        """A list whose read began after a moment of `time.monotonic`: the newest, or that of the
+        next read, which all share who wait for one.
+
+        Raises OpenMRSError where OpenMRS doesn't give one, or may not be asked again (see REST),
+        within `timeout` seconds.
+        """
+        with self._condition:
+            if max(self._newest_began(), self._under_way) <= moment:
+                now = self._monotonic()
+                earliest = self._last.ended + self._last.rest
+                if earliest > now + timeout:
+                    raise OpenMRSError(
+                        "timeout",
+                        f"OpenMRS took {self._last.took:.1f} s for its list, and is asked again "
+                        f"in {earliest - now:.0f} s",
+                    )
+                self._wanted = True
+                self._condition.notify_all()
+            self._condition.wait_for(
+                lambda: (
+                    max(self._newest_began(), self._last.began) > moment or self._stopping.is_set()
+                ),
+                timeout,
+            )
+            if self._newest is not None and self._newest.began > moment:
+                return self._current(self._newest)
+            if self._last.began > moment and self._last.problem is not None:
+                raise OpenMRSError(self._last.problem.kind, str(self._last.problem))
+            raise OpenMRSError("timeout", f"the list was not read within {timeout:g} s")
+
     def read_now(self, timeout: float) -> Snapshot:
-        """The snapshot of a read that starts after this call.
+        """The list of a read that starts after this call, at once: for a person who asks for it.
 
         Raises OpenMRSError where OpenMRS doesn't give one within `timeout` seconds.
         """
         with self._condition:
-            ticket = self._started_reads + 1
-            self._wanted = True
+            turn = self._begun + 1
+            self._urgent = True
             self._condition.notify_all()
-            done = self._condition.wait_for(
-                lambda: self._ended_reads >= ticket or self._stopping.is_set(), timeout
+            self._condition.wait_for(
+                lambda: self._ended >= turn or self._stopping.is_set(), timeout
             )
-            outcome = self._outcome
-            if not done or self._ended_reads < ticket:
+            if self._ended < turn:
                 raise OpenMRSError("timeout", f"the list was not read within {timeout:g} s")
-        if outcome is not None:
-            raise OpenMRSError(outcome.kind, str(outcome))
-        snapshot = self._worklist.snapshot
-        assert snapshot is not None
-        return snapshot
+            if self._last.problem is not None:
+                raise OpenMRSError(self._last.problem.kind, str(self._last.problem))
+            assert self._newest is not None
+            return self._current(self._newest)
+
+    def _newest_began(self) -> float:
+        return -math.inf if self._newest is None else self._newest.began
+
+    def _current(self, read: Snapshot) -> Snapshot:
+        """The read list as it is served, which may know more names by now."""
+        served = self._worklist.snapshot
+        return served if served is not None and served.began >= read.began else read
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                if self._stopping.is_set():
-                    return
-                self._wanted = False
-                self._started_reads += 1
-            outcome: OpenMRSError | None = None
-            try:
-                self._read()
-            except OpenMRSError as problem:
-                outcome = problem
-                self._note_failure(problem)
-            except Exception as problem:  # the thread must live: without it the list grows old
-                outcome = OpenMRSError("not-a-list", f"can't be read: {type(problem).__name__}")
-                _log.exception("reading the list failed")
-                self._note_failure(outcome)
+        while not self._stopping.is_set():
+            began = self._begin()
+            if began is not None:
+                self._end(began, self._try_to_read(began))
             try:
                 self._turn_of_the_day()
-            except Exception:  # as above
+            except Exception:  # the thread must live: without it the list grows old
                 _log.exception("the list can't be made for another day")
-            with self._condition:
-                self._ended_reads = self._started_reads
-                self._outcome = outcome
-                self._condition.notify_all()
-                self._condition.wait_for(
-                    lambda: self._wanted or self._stopping.is_set(), self._pause()
-                )
+
+    def _begin(self) -> float | None:
+        """The moment of a read that is due now; None after a while in which none was."""
+        with self._condition:
+            if self._stopping.is_set():
+                return None
+            now = self._monotonic()
+            due = self._due(now)
+            if now < due:  # until something is wanted, it is due, or another day begins
+                self._condition.wait(min(due - now, _until_midnight(self._clock())))
+                return None
+            self._wanted = self._urgent = False
+            self._begun += 1
+            self._under_way = now
+            return now
+
+    def _due(self, now: float) -> float:
+        """When the next read begins, as things are."""
+        if self._urgent or not self._begun:
+            return now
+        rest = self._last.rest if self._wanted else self._pause()
+        return self._last.ended + rest
 
     def _pause(self) -> float:
         failures = min(self._status.failures, 16)
-        return max(self._interval, min(self._interval * 2.0**failures / 2, LONGEST_PAUSE))
+        backing_off = min(self._interval * 2.0**failures / 2, LONGEST_PAUSE)
+        return max(self._interval, backing_off, self._last.rest)
 
-    def _read(self) -> None:
-        started = self._clock()
-        body = self._source.get_list()
-        changed = self._serve(body, started)
-        before, now = self._status, self._clock()
-        self._status = SourceStatus(last_success=now, answering_since=before.answering_since or now)
-        if before.failures:
-            _log.warning("OpenMRS answers again, after %d failed reads", before.failures)
+    def _try_to_read(self, began: float) -> OpenMRSError | None:
         try:
+            self._read(began)
+        except OpenMRSError as problem:
+            self._note_failure(problem)
+            return problem
+        except Exception as problem:  # the thread must live: without it the list grows old
+            _log.exception("reading the list failed")
+            failure = OpenMRSError("not-a-list", f"can't be read: {type(problem).__name__}")
+            self._note_failure(failure)
+            return failure
+        return None
+
+    def _end(self, began: float, problem: OpenMRSError | None) -> None:
+        with self._condition:
+            self._ended = self._begun
+            self._under_way = -math.inf
+            self._last = _Read(began, self._took, self._monotonic(), problem)
+            if problem is None:
+                self._newest = self._worklist.snapshot
+            self._condition.notify_all()
+
+    def _read(self, began: float) -> None:
+        started = self._clock()
+        try:
+            body = self._source.get_list()
+        finally:
+            self._took = self._monotonic() - began
+        changed = self._serve(body, started, began)
+        snapshot = self._worklist.snapshot
+        assert snapshot is not None
+        self._note_success(snapshot)
+        try:
+            self._on_read(snapshot)
             if changed:
                 self._store.save_worklist(body, started)
             else:
@@ -247,21 +356,23 @@ class Refresher(Worker):
             del body
             _give_memory_back()
 
-    def _serve(self, body: bytes, read_at: float) -> bool:
+    def _serve(self, body: bytes, read_at: float, began: float = -math.inf) -> bool:
         """Replace the snapshot; returns whether the list is another one than before."""
         digest = hashlib.sha256(body).digest()
         before = self._worklist.snapshot
         day = self._worklist.today()
         names = self._names()
         if before is not None and digest == self._digest:
-            self._worklist.replace(before.at(read_at=read_at, day=day, names=names))
+            self._worklist.replace(before.at(read_at=read_at, began=began, day=day, names=names))
             return False
         after_all = not 0 <= read_at - self._collected < COLLECTION_PERIOD
         if after_all:
             self._collected = read_at
         with _no_collection(after_all=after_all):
             found = read_list(body)
-            snapshot = Snapshot.build(found, read_at=read_at, day=day, names=names, previous=before)
+            snapshot = Snapshot.build(
+                found, read_at=read_at, began=began, day=day, names=names, previous=before
+            )
         self._worklist.replace(snapshot)
         self._on_snapshot(snapshot)
         self._digest = digest
@@ -269,6 +380,23 @@ class Refresher(Worker):
             for rejected in snapshot.rejected[:10]:
                 _log.warning("element %d of the list: %s", rejected.position, rejected.reason)
         return True
+
+    def _note_success(self, snapshot: Snapshot) -> None:
+        before, now = self._status, self._clock()
+        kind = error = ""
+        if snapshot.requests and not snapshot.items and not snapshot.rejected:
+            # The modules before 1.1.5 leave a request out as soon as it has a step.
+            kind, error = "no-steps", f"{len(snapshot.requests)} requests without a step"
+        self._status = SourceStatus(
+            last_success=now,
+            last_error=error,
+            error_kind=kind,
+            answering_since=before.answering_since or now,
+        )
+        if before.failures:
+            _log.warning("OpenMRS answers again, after %d failed reads", before.failures)
+        if kind and kind != before.error_kind:
+            _log.error("%s (%s)", PROBLEMS[kind], error)
 
     def _note_failure(self, problem: OpenMRSError) -> None:
         before = self._status
@@ -289,6 +417,11 @@ class Refresher(Worker):
         snapshot = self._worklist.snapshot
         day = self._worklist.today()
         if snapshot is not None and snapshot.day != day:
-            self._worklist.replace(
-                snapshot.at(read_at=snapshot.read_at, day=day, names=snapshot.names)
-            )
+            self._worklist.replace(snapshot.at(day=day, names=snapshot.names))
+
+
+def _until_midnight(now: float) -> float:
+    """Seconds from a moment to the next day's first, in local time."""
+    today = datetime.fromtimestamp(now)
+    tomorrow = datetime.combine(today.date() + timedelta(days=1), datetime.min.time())
+    return max(0.01, tomorrow.timestamp() - now)

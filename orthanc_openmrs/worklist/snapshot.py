@@ -4,6 +4,7 @@ Decides: which items are looked at for a query. A snapshot never changes; the ne
 over the items of the requests that are unchanged. Must not know: OpenMRS, Orthanc, the clock.
 """
 
+import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -41,8 +42,9 @@ class Snapshot:
 
     `items` are all steps, by date, time and id; `offered` those that scanners can get;
     `skipped` counts what they should get and can't.
-    `read_at` is when OpenMRS gave the list (seconds since the epoch), `day` the date (DA)
-    that counts as today. Build it with `build`.
+    `read_at` is when OpenMRS was asked for the list (seconds since the epoch), `began` the same
+    moment by this process's own clock, which can't jump (-inf where another process read it), `day`
+    the date (DA) that counts as today. Build it with `build`.
     """
 
     requests: tuple[ImagingRequest, ...]
@@ -52,6 +54,7 @@ class Snapshot:
     rejected: tuple[Rejected, ...]
     generation: str
     read_at: float
+    began: float
     day: str
     names: PersonNames
     _by_step: Mapping[str, WorklistItem]
@@ -68,6 +71,7 @@ class Snapshot:
         day: str,
         names: PersonNames | None = None,
         previous: "Snapshot | None" = None,
+        began: float = -math.inf,
     ) -> "Snapshot":
         """Make a snapshot of a list, with the items of `previous` where nothing changed."""
         names = names or PersonNames()
@@ -105,6 +109,7 @@ class Snapshot:
             rejected=found.rejected,
             generation=found.generation,
             read_at=read_at,
+            began=began,
             day=day,
             names=names,
             _by_step={item.step.scheduled_procedure_step_id: item for item in items},
@@ -113,12 +118,23 @@ class Snapshot:
             _built=built,
         )
 
-    def at(self, *, read_at: float, day: str, names: PersonNames) -> "Snapshot":
+    def at(
+        self,
+        *,
+        day: str,
+        names: PersonNames,
+        read_at: float | None = None,
+        began: float | None = None,
+    ) -> "Snapshot":
         """The same list, read again later, on another day, or with more names known."""
+        read_at = self.read_at if read_at is None else read_at
+        began = self.began if began is None else began
         if day == self.day and names is self.names:
-            return replace(self, read_at=read_at)
+            return replace(self, read_at=read_at, began=began)
         found = RequestList(self.requests, self.rejected, self.generation)
-        return Snapshot.build(found, read_at=read_at, day=day, names=names, previous=self)
+        return Snapshot.build(
+            found, read_at=read_at, began=began, day=day, names=names, previous=self
+        )
 
     def step(self, scheduled_procedure_step_id: str) -> WorklistItem | None:
         """The item of a step, offered or not."""

@@ -219,7 +219,8 @@ def metrics(
         ({}, {"oldest_pending_seconds": 0, "database_answers": 1}),
         ({"found": None}, {"worklist_age_seconds": None, "worklist_steps": None}),
         ({"source": SourceStatus()}, {"reachable": 0}),
-        ({"source": SourceStatus(last_success=NOON, last_error="HTTP 500")}, {"reachable": 0}),
+        ({"source": SourceStatus(last_success=NOON, failures=1)}, {"reachable": 0}),
+        ({"source": SourceStatus(last_success=NOON, last_error="no step")}, {"reachable": 1}),
         (
             {"known": Known(backlog(NOON - 60, pending=2, held=1))},
             {"notifications_pending": 2, "notifications_held": 1, "oldest_pending_seconds": 60},

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,13 @@ import pytest
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.worklist.items import PersonNames
-from orthanc_openmrs.worklist.refresh import COLLECTION_PERIOD, LONGEST_PAUSE, Refresher
+from orthanc_openmrs.worklist.refresh import (
+    COLLECTION_PERIOD,
+    LONGEST_PAUSE,
+    REST,
+    Refresher,
+    _until_midnight,
+)
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from orthanc_openmrs.worklist.values import Value, split_name
@@ -99,7 +105,11 @@ class Reading:
     """A refresher that reads when it is told to."""
 
     def __init__(
-        self, *answers: bytes | Exception, store: Store | None = None, interval: float = 3600
+        self,
+        *answers: bytes | Exception,
+        store: Store | None = None,
+        interval: float = 3600,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = FrozenClock(NOON)
         self.source = Source(*answers)
@@ -107,6 +117,7 @@ class Reading:
         self.worklist = Worklist(StationRules(), max_staleness=1000, clock=self.clock)
         self.names = PersonNames()
         self.snapshots: list[Snapshot] = []
+        self.read_ones: list[Snapshot] = []
         self.refresher = Refresher(
             self.source,
             self.worklist,
@@ -114,8 +125,14 @@ class Reading:
             interval=interval,
             names=lambda: self.names,
             on_snapshot=self.snapshots.append,
+            on_read=self.on_read,
             clock=self.clock,
+            monotonic=monotonic,
         )
+
+    def on_read(self, snapshot: Snapshot) -> None:
+        """A list was read."""
+        self.read_ones.append(snapshot)
 
     def read(self) -> str:
         """Read once more; returns the kind of failure."""
@@ -188,7 +205,7 @@ def test_a_read_that_started_before_doesnt_count() -> None:
 
     def open_gate() -> None:
         with refresher._condition:
-            assert refresher._condition.wait_for(lambda: refresher._wanted, PATIENCE)
+            assert refresher._condition.wait_for(lambda: refresher._urgent, PATIENCE)
         reading.source.gate.set()
 
     opener = threading.Thread(target=open_gate)
@@ -211,6 +228,176 @@ def test_reads_never_overlap_however_many_ask() -> None:
             thread.join()
     assert found == [""] * 8
     assert 2 <= reading.source.reads <= 9
+
+
+# --- a list read after a moment ------------------------------------------------------------
+
+
+def test_a_list_that_was_read_after_a_moment_is_given_without_another_read() -> None:
+    reading = Reading(listed("1"))
+    before = time.monotonic()
+    with reading.running():
+        first = reading.refresher.read_after(before, PATIENCE)
+        assert reading.refresher.read_after(before, PATIENCE) is first
+        assert reading.refresher.read_after(0.0, PATIENCE).began > before
+    assert reading.source.reads == 1
+
+
+def test_who_wait_for_a_list_share_one_read_that_began_after_all_of_them() -> None:
+    reading = Reading(listed("old"), listed("new"))
+    reading.source.gate.clear()
+    found: list[Snapshot] = []
+    with reading.running():
+        moments = [time.monotonic() for _ in range(8)]
+        threads = [
+            threading.Thread(
+                target=lambda moment=moment: found.append(
+                    reading.refresher.read_after(moment, PATIENCE)
+                )
+            )
+            for moment in moments
+        ]
+        for thread in threads:
+            thread.start()
+        reading.source.gate.set()
+        for thread in threads:
+            thread.join()
+    assert reading.source.reads == 2
+    assert {snapshot.items[0]["ScheduledProcedureStepID"] for snapshot in found} == {"new"}
+    assert all(snapshot.began > max(moments) for snapshot in found)
+
+
+def test_a_list_of_another_process_was_read_after_no_moment() -> None:
+    reading = Reading(AWAY, store=Store((listed("1"), NOON - 60)))
+    reading.refresher.restore()
+    snapshot = reading.worklist.snapshot
+    assert snapshot is not None
+    assert snapshot.began < 0
+    with reading.running(), pytest.raises(OpenMRSError) as caught:
+        reading.refresher.read_after(0.0, PATIENCE)
+    assert caught.value.kind == "unreachable"
+
+
+class SlowSource(Source):
+    """An OpenMRS that takes five seconds, as a clock has it."""
+
+    def __init__(self, clock: FrozenClock, *answers: bytes | Exception) -> None:
+        super().__init__(*answers)
+        self._monotonic = clock
+
+    def get_list(self) -> bytes:
+        """The list, five seconds later."""
+        self._monotonic.now += 5
+        return super().get_list()
+
+
+@pytest.mark.parametrize("answer", [listed("1"), AWAY])
+def test_openmrs_rests_four_times_what_it_took_unless_a_person_asks(
+    answer: bytes | Exception,
+) -> None:
+    monotonic = FrozenClock(100.0)
+    reading = Reading(answer, interval=1, monotonic=monotonic)
+    refresher = reading.refresher
+    refresher._source = source = SlowSource(monotonic, answer)
+    reading.source = source
+
+    def ask(timeout: float) -> str:
+        try:
+            refresher.read_after(monotonic.now - 0.1, timeout)
+        except OpenMRSError as problem:
+            return str(problem)
+        return ""
+
+    expected = "" if isinstance(answer, bytes) else "connection failed"
+    with reading.running():
+        assert reading.read() == ("" if isinstance(answer, bytes) else "unreachable")
+        assert source.reads == 2, "a person's read doesn't wait"
+        assert refresher._pause() == REST * 5
+        with within(PATIENCE / 2, "who can't have a list in time is told at once"):
+            assert ask(PATIENCE) == "OpenMRS took 5.0 s for its list, and is asked again in 20 s"
+        monotonic.now += 15
+        assert ask(1).endswith("in 5 s")
+        assert source.reads == 2
+        monotonic.now += 5
+        assert ask(PATIENCE) == expected
+        assert source.reads == 3
+
+
+def test_after_a_failure_those_who_wait_try_again_a_second_later() -> None:
+    monotonic = FrozenClock(100.0)
+    reading = Reading(AWAY, listed("1"), monotonic=monotonic)
+    with reading.running():
+        with pytest.raises(OpenMRSError):
+            reading.refresher.read_after(monotonic.now, 0.5)
+        monotonic.now += 1
+        assert reading.refresher.read_after(monotonic.now - 0.5, PATIENCE).items
+
+
+def test_every_list_that_was_read_is_shown_before_it_is_kept() -> None:
+    store = Store()
+    reading = Reading(listed("1"), store=store)
+    kept_before: list[int] = []
+
+    def on_read(snapshot: Snapshot) -> None:
+        kept_before.append(len(store.done))
+        if len(kept_before) == 2:
+            raise StoreError("locked")
+
+    reading.refresher._on_read = on_read
+    with reading.running():
+        for _ in range(2):
+            assert reading.read() == ""
+    assert store.done == ["save", "save"]
+    assert kept_before == [0, 1, 1], "the second wasn't kept, so the third is kept as a whole"
+
+
+# --- what the status tells -----------------------------------------------------------------
+
+
+def test_a_list_of_requests_without_any_step_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    bare = json.dumps([{"RequestedProcedureID": "7", "ScheduledProcedureStepSequence": []}])
+    reading = Reading(bare.encode(), bare.encode(), listed("1"))
+    with reading.running():
+        reading.refresher.read_after(0.0, PATIENCE)
+        status = reading.refresher.status
+        assert (status.error_kind, status.last_error) == ("no-steps", "1 requests without a step")
+        assert status.reachable
+        assert reading.read() == ""
+        assert reading.read() == ""
+        assert reading.refresher.status.error_kind == ""
+    told = [line for line in caplog.messages if "1.1.5 or later" in line]
+    assert len(told) == 1
+
+
+def test_an_empty_list_is_all_well() -> None:
+    reading = Reading(b"[]")
+    with reading.running():
+        reading.refresher.read_after(0.0, PATIENCE)
+        assert (reading.refresher.status.error_kind, reading.refresher.status.reachable) == (
+            "",
+            True,
+        )
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "seconds"), [(12, 0, 43200), (0, 0, 86400), (23, 59, 60)]
+)
+def test_midnight_comes(hour: int, minute: int, seconds: float) -> None:
+    assert _until_midnight(datetime(2025, 7, 3, hour, minute).timestamp()) == seconds
+
+
+def test_another_day_begins_at_midnight_not_with_the_next_read() -> None:
+    reading = Reading(listed("1"))
+    reading.clock.now = datetime(2025, 7, 3, 23, 59, 59).timestamp() + 0.9
+    with reading.running():
+        first = reading.refresher.read_after(0.0, PATIENCE)
+        assert first.items[0]["ScheduledProcedureStepStartDate"] == "20250703"
+        reading.clock.now += 1
+        deadline = time.monotonic() + PATIENCE
+        while reading.worklist.fresh().day != "20250704":
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
+    assert reading.source.reads == 1
 
 
 @pytest.mark.parametrize("stopped", [False, True])
