@@ -48,14 +48,14 @@ def ok(subject: str, meaning: str) -> Finding:
     return Finding(State.OK, subject, meaning)
 
 
-def warning(subject: str, meaning: str, advice: str) -> Finding:
+def warning(subject: str, meaning: str, advice: object) -> Finding:
     """It works, or may work, but not as a hospital wants it."""
-    return Finding(State.WARNING, subject, meaning, advice)
+    return Finding(State.WARNING, subject, meaning, str(advice))
 
 
-def error(subject: str, meaning: str, advice: str) -> Finding:
+def error(subject: str, meaning: str, advice: object) -> Finding:
     """It doesn't work."""
-    return Finding(State.ERROR, subject, meaning, advice)
+    return Finding(State.ERROR, subject, meaning, str(advice))
 
 
 def worst(findings: Iterable[Finding]) -> State:

@@ -11,6 +11,7 @@ from typing import Any
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.config import Settings, read_settings
+from orthanc_openmrs.doctor import advice
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.configuration import Unreadable
 from orthanc_openmrs.doctor.findings import Finding, error, ok, warning
@@ -48,10 +49,13 @@ def configuration(case: Case) -> Iterator[Finding]:
         case.user = orthanc_user(http_port(reading.values))
     shut = refused(case.user, [(file, os.R_OK) for file in reading.files])
     if shut:
+        outside = refused(case.user, way_to(shut[0]))
         yield error(
             str(shut[0]),
             f"can't be read by the user {case.user.name}, whom Orthanc runs as",
-            f"chgrp {case.user.name} {shut[0]}; chmod 640 {shut[0]}",
+            advice.move_configuration(case.user)
+            if outside
+            else advice.let_read(case.user, shut[0]),
         )
         return
     files = f"{len(reading.files)} file" + ("s" if len(reading.files) != 1 else "")
@@ -61,7 +65,7 @@ def configuration(case: Case) -> Iterator[Finding]:
         yield warning(
             str(file),
             "holds a password, and everybody on this machine can read it",
-            f"chgrp {case.user.name} {file}; chmod 640 {file}",
+            advice.let_read(case.user, file),
         )
     for name in reading.unset:
         yield warning(
@@ -83,12 +87,16 @@ def settings(case: Case) -> Iterator[Finding]:
             "correct it, and restart Orthanc: see docs/configuration.md",
         )
         return
-    shut = refused(case.known_user, [(file, os.R_OK) for file in _tls_files(case.settings)])
+    files = _tls_files(case.settings)
+    shut = refused(case.known_user, [(file, os.R_OK) for file in files])
     if shut:
+        user, folder = case.known_user, case.reading.folder
         yield error(
             str(shut[0]),
-            f"can't be read by the user {case.known_user.name}, whom Orthanc runs as",
-            f"chgrp {case.known_user.name} {shut[0]}; chmod 640 {shut[0]}",
+            f"can't be read by the user {user.name}, whom Orthanc runs as",
+            advice.let_read(user, shut[0])
+            if shut[0].parent == folder
+            else advice.copy_beside_configuration(user, shut[0], folder, files[shut[0]]),
         )
         return
     yield ok("settings", "the plugin starts with these keys")
@@ -100,11 +108,14 @@ def settings(case: Case) -> Iterator[Finding]:
         )
 
 
-def _tls_files(settings: Settings) -> list[Path]:
-    """The files of CACertificates, ClientCertificate, ClientKey."""
+def _tls_files(settings: Settings) -> dict[Path, str]:
+    """The files of CACertificates, ClientCertificate, ClientKey, and which is named by which."""
     pair = settings.client_certificate
-    names = [settings.verify, *([pair] if isinstance(pair, str) else pair or ())]
-    return [Path(name) for name in names if isinstance(name, str)]
+    names = (settings.verify, *((pair,) if isinstance(pair, str) else pair or ()))
+    keys = ("OpenMRS.CACertificates", "OpenMRS.ClientCertificate", "OpenMRS.ClientKey")
+    return {
+        Path(name): key for name, key in zip(names, keys, strict=False) if isinstance(name, str)
+    }
 
 
 # --- the Python plugin and its script --------------------------------------------------------
@@ -125,8 +136,11 @@ def plugins(case: Case) -> Iterator[Finding]:
         yield error(
             "Plugins",
             f"none of them is Orthanc's Python plugin ({PYTHON_PLUGIN})",
-            "apt-get install orthanc-python, and name its folder: "
-            '"Plugins": ["/usr/share/orthanc/plugins/"]',
+            advice.install_package(
+                "orthanc-python",
+                'name its folder, "Plugins": ["/usr/share/orthanc/plugins/"], and install it '
+                "where it is missing",
+            ),
         )
         return
     case.python = embedded_python(plugin)
@@ -147,9 +161,9 @@ def script(case: Case) -> Iterator[Finding]:
         yield ok("PythonScript", "it started this plugin")
         return
     named = case.configuration.get("PythonScript")
-    advice = 'set "PythonScript" to the path of this plugin\'s orthancWorklist.py'
+    name_it = 'set "PythonScript" to the path of this plugin\'s orthancWorklist.py'
     if not isinstance(named, str) or not named:
-        yield error("PythonScript", "is missing: the Python plugin loads nothing", advice)
+        yield error("PythonScript", "is missing: the Python plugin loads nothing", name_it)
         return
     path = Path(named)
     if not path.is_absolute():
@@ -162,13 +176,15 @@ def script(case: Case) -> Iterator[Finding]:
     user = case.known_user
     shut = refused(user, [*way_to(path), (path, os.R_OK)])
     if not path.exists():
-        yield error("PythonScript", f"there is no file {path}", advice)
+        yield error("PythonScript", f"there is no file {path}", name_it)
         return
     if shut:
         yield error(
             "PythonScript",
             f"the user {user.name} can't reach {shut[0]}",
-            f"install it where {user.name} can read, such as /opt, or chmod -R a+rX {shut[0]}",
+            advice.let_read_code(path.parent)
+            if path.parent in (shut[0], *shut[0].parents) and advice.is_own_folder(path.parent)
+            else advice.move_code(path.parent),
         )
         return
     try:
@@ -182,7 +198,8 @@ def script(case: Case) -> Iterator[Finding]:
         yield error(
             "PythonScript",
             f"{path} is {which}, which doesn't start this plugin",
-            f"{advice}, or let that script start it: see README.md",
+            f'{name_it}, or let that script start it: docs/installation.md, "Beside another '
+            'script"',
         )
         return
     yield ok("PythonScript", f"{path} starts this plugin")
@@ -203,7 +220,7 @@ def packages(case: Case) -> Iterator[Finding]:
         yield warning(
             "packages",
             f"not checked: there is no {python}, the Python that Orthanc embeds",
-            f"apt-get install {Path(python).name}",
+            advice.install_package(Path(python).name),
         )
         return
     version = case.python or "3*"
@@ -214,8 +231,10 @@ def packages(case: Case) -> Iterator[Finding]:
         yield error(
             "packages",
             f"{python} can't import {what} as the user {user.name} ({found['Problem']})",
-            "run script/setup again as root, or pip install --target with this Python, and let "
-            f"{user.name} read it: chmod -R a+rX {folder}",
+            advice.let_read_code(folder)
+            if refused(user, [(one, os.R_OK) for one in (folder / "orthanc_openmrs", *site)])
+            and advice.is_own_folder(folder)
+            else advice.install_again(folder),
         )
         return
     case.version = found["Version"]

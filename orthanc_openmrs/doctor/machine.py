@@ -3,6 +3,7 @@
 Decides: how that is found out without changing anything. Must not know: what it is good for.
 """
 
+import grp
 import json
 import os
 import pwd
@@ -34,6 +35,14 @@ class User:
     def is_me(self) -> bool:
         """Whether this process runs as this user."""
         return self.uid == os.geteuid()
+
+    @property
+    def group(self) -> str:
+        """The name of its group, or its number."""
+        try:
+            return grp.getgrgid(self.gid).gr_name
+        except KeyError:
+            return str(self.gid)
 
 
 def user_of(uid: int) -> User:

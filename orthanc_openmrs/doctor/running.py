@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from orthanc_openmrs.doctor import advice
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.findings import Finding, error, ok, warning
 from orthanc_openmrs.doctor.installation import may_ask, modalities
@@ -70,7 +71,7 @@ def orthanc(case: Case) -> Iterator[Finding]:
             yield error(
                 "Orthanc",
                 f"doesn't answer on port {port} ({problem})",
-                "systemctl status orthanc; what stopped it is in Orthanc's log",
+                advice.look_at_service(),
             )
         return
     version = str(system.get("Version", ""))
@@ -155,7 +156,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def database(case: Case) -> Iterator[Finding]:
     """Notifications can be kept."""
     url = case.known_settings.database
-    advice = "see OpenMRS.Database in docs/configuration.md"
+    see = "see OpenMRS.Database in docs/configuration.md"
     told = (case.status or {}).get("Notifications", {})
     if told.get("Error"):
         yield error("database", f"the plugin says: {told['Error']}", "see Orthanc's log")
@@ -173,7 +174,7 @@ def database(case: Case) -> Iterator[Finding]:
         seen = look(url)
     except StoreError as problem:
         where = "the PostgreSQL database" if file is None else str(file)
-        yield error("database", f"{where} can't be opened: {problem}", advice)
+        yield error("database", f"{where} can't be opened: {problem}", see)
         return
     if seen.version > NEWEST:
         yield error(
@@ -200,7 +201,9 @@ def _file_problems(case: Case, file: Path) -> Iterator[Finding]:
         yield error(
             "database",
             f"the user {user.name} can't write {shut[0]}",
-            f"chown -R {user.name} {shut[0]}",
+            advice.own_database_files(user, [one for one in files if one in shut])
+            if shut[0] in files
+            else advice.own_database_folder(user),
         )
         return
     free = shutil.disk_usage(there).free
@@ -262,7 +265,7 @@ def query(case: Case) -> Iterator[Finding]:
         yield warning(
             "C-FIND",
             "not tried: no tool here asks a worklist",
-            "apt-get install dcmtk, for findscu",
+            advice.install_package("dcmtk", "for findscu"),
         )
         return
     milliseconds = (time.monotonic() - started) * 1000

@@ -29,16 +29,21 @@ def test_files_that_orthanc_cannot_read_or_everybody_can_are_told() -> None:
         file.write_text(json.dumps({**FOUR, "OpenMRS": {"CACertificates": "ca.pem"}}))
         (folder / "ca.pem").write_text("")
 
-        def judged() -> list[str]:
-            made = Case(
+        def nobodys() -> Case:
+            return Case(
                 lambda: read_configuration(folder, {}), connect=connect, user=user_of(65534)
             )
+
+        def judged() -> list[str]:
+            made = nobodys()
             return told(installation.configuration(made)) + (
                 told(installation.settings(made)) if made.reading else []
             )
 
         file.chmod(0o600)
         assert judged()[0].startswith(f"error {file}: can't be read by the user nobody")
+        (found,) = installation.configuration(nobodys())
+        assert found.advice == f"chgrp nogroup {file} && chmod 640 {file}"
         file.chmod(0o644)
         assert judged()[:2] == [
             "ok configuration: 1 file can be read",
@@ -60,8 +65,9 @@ def test_what_another_user_cannot_reach_is_told(tmp_path: Path) -> None:
     path.write_text(SCRIPT)
     made = case(tmp_path, PythonScript=str(path))
     made.user = nobody
-    (found,) = told(installation.script(made))
-    assert found.startswith(f"error PythonScript: the user {nobody.name} can't reach /")
+    (found,) = installation.script(made)
+    assert found.meaning.startswith(f"the user {nobody.name} can't reach /")
+    assert found.advice.startswith("install it in /opt/orthanc-openmrs, and set")
     assert refused(nobody, [(Path("/"), os.R_OK), (path, os.R_OK), (Path("/etc"), os.W_OK)]) == [
         path,
         Path("/etc"),
@@ -94,8 +100,11 @@ def test_who_listens_on_a_port_is_who_orthanc_runs_as() -> None:
 def test_a_folder_that_orthanc_may_not_write_is_told(tmp_path: Path) -> None:
     made = case(Path("/"), OpenMRS={"Database": "sqlite:////var/no/such/openmrs.db"})
     made.user = user_of(65534)
-    (found,) = told(running.database(made))
-    assert found == f"error database: the user {made.user.name} can't write /var"
+    (found,) = running.database(made)
+    assert found.meaning == f"the user {made.user.name} can't write /var"
+    assert found.advice.endswith(
+        f"install -d -o {made.user.name} -g {made.user.group} -m 750 /var/lib/orthanc-openmrs"
+    )
 
 
 def test_debians_python_runs_it_from_the_checkout(tmp_path: Path) -> None:
