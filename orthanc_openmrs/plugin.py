@@ -29,6 +29,7 @@ from orthanc_openmrs.errors import PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
 from orthanc_openmrs.host.studies import OrthancStudies
+from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.synchroniser import Synchroniser
@@ -185,6 +186,7 @@ class _Mapping(NamedTuple):
     """mapping: whose a study in Orthanc is."""
 
     studies: PatientMapping
+    finder: Finder
     synchroniser: Synchroniser
     patients: Patients
 
@@ -197,6 +199,7 @@ def _mapping(sources: _Sources, reading: _Reading) -> _Mapping:
         later=lambda study: synchroniser.enqueue(study),
         clock=time.time,
     )
+    finder = Finder(sources.orthanc, sources.database, clock=time.monotonic)
     synchroniser = Synchroniser(studies)
     patients = Patients(
         get_patient=sources.client.get_patient,
@@ -204,7 +207,7 @@ def _mapping(sources: _Sources, reading: _Reading) -> _Mapping:
         source_status=reading.status,
         timeout=sources.settings.timeout,
     )
-    return _Mapping(studies, synchroniser, patients)
+    return _Mapping(studies, finder, synchroniser, patients)
 
 
 class _Completion(NamedTuple):
@@ -307,6 +310,7 @@ def _answers(
             decisions=completion.decisions, look_up_study=guards.look_up_study(host)
         ),
         StudyRoutes(
+            finder=mapping.finder,
             mapping=mapping.studies,
             patients=mapping.patients,
             notifications=lambda study: database.list_notifications(study=study),
@@ -363,12 +367,12 @@ class Plugin:
             self._database.note_study(resource)
             self._completion.linker.wake()
             self._completion.changes.wake()
-            self._mapping.studies.forget(resource)
+            self._forget(resource)
         elif change_type == self._change_type.NEW_SERIES:
             self._completion.changes.wake()
         elif change_type == self._change_type.DELETED:
             if level == self._resource_type.STUDY:
-                self._mapping.studies.forget(resource)
+                self._forget(resource)
                 self._mapping.synchroniser.enqueue(resource)
         elif change_type == self._change_type.ORTHANC_STARTED:
             self._mapping.synchroniser.start()
@@ -378,6 +382,11 @@ class Plugin:
             self._answers.metrics.start()
         elif change_type == self._change_type.ORTHANC_STOPPED:
             self.stop()
+
+    def _forget(self, study: str) -> None:
+        """What was read of a study may be another now."""
+        self._mapping.studies.forget(study)
+        self._mapping.finder.changed(study)
 
     def stop(self) -> None:
         """End the threads, whatever OpenMRS does."""

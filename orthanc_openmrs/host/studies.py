@@ -9,6 +9,7 @@ identifier, and Orthanc's `LimitFindResults` cuts its answers.)
 import json
 from typing import Any
 
+from orthanc_openmrs.errors import Conflict
 from orthanc_openmrs.host.api import Orthanc
 from orthanc_openmrs.host.guards import NOT_FOUND, core_rest
 from orthanc_openmrs.mapping.studies import (
@@ -65,6 +66,16 @@ class OrthancStudies:
         """The studies with a PatientID, in any case, which must hold no wildcard. Orthanc keeps a
         blank before it, which means nothing in DICOM, and finds it only where it is asked for."""
         return self._find("PatientID", f"{patient_id}\\ {patient_id}", limit)
+
+    def with_modality(self, modality: str) -> set[str]:
+        """The studies that have a series of a modality, which must hold no wildcard. Raises
+        Conflict where Orthanc's `LimitFindResults` cuts what it finds."""
+        question = {"Level": "Study", "Query": {"ModalitiesInStudy": modality}}
+        found = json.loads(self._host.RestApiPost("/tools/find", json.dumps(question).encode()))
+        limit = json.loads(self._host.GetConfiguration()).get("LimitFindResults") or 0
+        if 0 < limit <= len(found):
+            raise Conflict(f"Orthanc's LimitFindResults ({limit}) cuts a search for a modality")
+        return set(found)
 
     def _find(self, keyword: str, value: str, limit: int) -> list[StudyHead]:
         question: dict[str, Any] = {

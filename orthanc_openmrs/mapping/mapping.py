@@ -129,13 +129,8 @@ class PatientMapping:
         theirs.sort(key=lambda head: head.study_date, reverse=True)
         return [self._mapped(head, owners[head.study]) for head in theirs[since : since + limit]]
 
-    def studies(self, assigned: bool | None, *, limit: int, since: int) -> list[MappedStudy]:
-        """Studies in Orthanc's order, from a position on: those that are somebody's, those that
-        are nobody's, or all."""
-        if assigned is None:
-            ids = self._studies.ids(since, limit)
-        else:
-            ids = list(islice(self._which_are(assigned), since, since + limit))
+    def described(self, ids: Sequence[str]) -> list[MappedStudy]:
+        """These studies, in this order, but those that are gone."""
         heads = {head.study: head for head in (self._studies.study(study) for study in ids) if head}
         owners = self._owners(heads)
         return [self._mapped(head, owners[study]) for study, head in heads.items()]

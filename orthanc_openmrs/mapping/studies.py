@@ -45,6 +45,7 @@ class StudyHead:
     patient_sex: str = field(default="", repr=False)
     other_patient_ids: str = field(default="", repr=False)
     accession_number: str = ""
+    study_time: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def read_study_head(document: Mapping[str, Any]) -> StudyHead:
         patient_sex=_text(patient, "PatientSex"),
         other_patient_ids=_text(patient, "OtherPatientIDs"),
         accession_number=_text(main, "AccessionNumber"),
+        study_time=_text(main, "StudyTime"),
     )
 
 

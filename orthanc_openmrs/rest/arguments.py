@@ -4,6 +4,8 @@ Decides: the words of a refusal, and how deep a body may be.
 """
 
 import json
+import re
+from datetime import date
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -58,6 +60,34 @@ def yes_or_no(request: Request, key: str) -> bool | None:
     if text not in (None, "true", "false"):
         raise HttpError(400, f"{key} must be true or false")
     return None if text is None else text == "true"
+
+
+_DAY = re.compile(r"\d{8}|\d{4}-\d\d-\d\d")
+_DAYS = re.compile(rf"({_DAY.pattern})?(-)?({_DAY.pattern})?")
+
+
+def days(request: Request, key: str) -> tuple[str, str]:
+    """An argument that is a day (20250703 or 2025-07-03) or a range of them, as DICOM's range
+    matching has it (20250701-, -20250703): the first and the last, "" where it is open."""
+    text = request.query.get(key, "")
+    if not text:
+        return "", ""
+    found = _DAYS.fullmatch(text)
+    first, last = (found[1] or "", found[3] or "") if found else ("", "")
+    named = [one for one in (first, last) if one]
+    if not found or not named or not all(map(_is_day, named)):
+        raise HttpError(400, f"{key} must be a day as 20250703, or a range as 20250701-20250703")
+    if not found[2]:
+        last = first
+    return first.replace("-", ""), last.replace("-", "")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_unknown(request: Request, allowed: tuple[str, ...]) -> None:

@@ -1,15 +1,18 @@
 """A request, a response, and the errors between them, in Orthanc's manner."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 JSON = "application/json"
 
 REASONS = {
+    304: "Not Modified",
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
@@ -19,6 +22,20 @@ REASONS = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
+
+CODES = {
+    400: "bad-request",
+    403: "another-site",
+    404: "not-found",
+    409: "conflict",
+    413: "too-long",
+    500: "plugin-failed",
+    503: "unavailable",
+}
+"""The `Code` of an error, for programs, where nothing more is said: it never changes."""
+
+OTHER_CODES = ("unknown-route", "busy", "database", "no-worklist")
+"""Codes of errors that are told more exactly; beside them `openmrs-…`, a kind of PROBLEMS each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +72,40 @@ def user_of(request: Request) -> str:
 
 
 class HttpError(Exception):
-    """A request that can't be answered: `message` is for the person who reads the answer."""
+    """A request that can't be answered: `message` is for the person who reads the answer, `code`
+    for a program ("": that of the status)."""
 
-    def __init__(self, status: int, message: str, details: str = "", **headers: str) -> None:
+    def __init__(
+        self, status: int, message: str, details: str = "", code: str = "", **headers: str
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.details = details
+        self.code = code
         self.headers = {key.replace("_", "-"): value for key, value in headers.items()}
 
 
-def answer(document: Any) -> Response:
+def answer(document: Any, headers: Mapping[str, str] | None = None) -> Response:
     """A 200 with a JSON body."""
-    return Response(200, _bytes(document))
+    return Response(200, _bytes(document), headers=headers or {})
+
+
+def page(
+    elements: list[Any], request: Request, total: int, following: Mapping[str, str] | None = None
+) -> Response:
+    """A page of a list that has `total` elements; `following` are the arguments that lead to the
+    next one, None where this is the last."""
+    headers = {"X-Total-Count": str(total)}
+    if following:
+        query = urlencode({**request.query, **following})
+        headers["Link"] = f'<?{query}>; rel="next"'
+    return answer(elements, headers)
+
+
+def etag(told: bytes) -> str:
+    """The ETag of what is told."""
+    return f'"{hashlib.blake2b(told, digest_size=12).hexdigest()}"'
 
 
 def moment(seconds: float) -> str | None:
@@ -89,11 +127,13 @@ def error(
     request: Request,
     details: str = "",
     headers: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> Response:
-    """An error with Orthanc's JSON body."""
+    """An error with Orthanc's JSON body, and its `Code`."""
     document = {
         "HttpError": REASONS.get(status, "Error"),
         "HttpStatus": status,
+        "Code": code or CODES[status],
         "Message": message,
         "Details": details,
         "Method": request.method,

@@ -9,13 +9,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orthanc_openmrs import __version__
-from orthanc_openmrs.rest.messages import JSON, REASONS, Request, Response, answer
+from orthanc_openmrs.errors import PROBLEMS
+from orthanc_openmrs.rest.messages import (
+    CODES,
+    JSON,
+    OTHER_CODES,
+    REASONS,
+    Request,
+    Response,
+    answer,
+)
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import ANYTHING, NAME, TEXT, Named, Parameter, Schema, record
 
 ABOUT = (
-    "Under Orthanc's own authentication: without credentials every route is 401 where Orthanc "
-    "has users. Another method on a path is 405 with Allow and no body. A path that is no UTF-8 "
+    "Under Orthanc's own authentication. HEAD is answered as GET where Orthanc passes it on. Keys, "
+    "codes and routes stay within a major version; new ones may come, so ignore what you don't "
+    "know. Another method on a path is 405 with Allow and no body. A path that is no UTF-8 "
     "is refused by Orthanc itself."
 )
 
@@ -23,6 +33,13 @@ ERROR = Named(
     "Error",
     record(
         HttpError=TEXT,
+        Code={
+            "type": "string",
+            "enum": sorted(
+                {*CODES.values(), *OTHER_CODES, *(f"openmrs-{one}" for one in PROBLEMS)}
+            ),
+            "description": "for programs: what it means never changes; more may come",
+        },
         HttpStatus={"type": "integer", "minimum": 400, "maximum": 599},
         Message=NAME,
         Details=TEXT,
@@ -45,6 +62,7 @@ def with_document(routes: Iterable[Route]) -> list[Route]:
             "GET",
             "/openmrs/openapi.json",
             openapi,
+            "getOpenApi",
             "This document (OpenAPI 3.1)",
             answer=ANYTHING,
         )
@@ -56,7 +74,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     """The whole document."""
     components: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
+    for route in filter(lambda route: route.operation, routes):
         operation = _referred(_operation(route), components)
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
@@ -109,7 +127,7 @@ def _referred(found: Any, components: dict[str, Any]) -> Any:
 
 def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": route.handler.__name__,
+        "operationId": route.operation,
         "summary": route.summary,
         "parameters": [
             {
@@ -123,7 +141,13 @@ def _operation(route: Route) -> dict[str, Any]:
         ]
         + [_argument(parameter) for parameter in route.query],
         "responses": {
-            "200": {"description": "done", "content": _content(route.answer or {}, route.media)},
+            "200": {
+                "description": "done",
+                **({"headers": _headers(route)} if _headers(route) else {}),
+                "content": _content(route.answer or {}, route.media),
+            },
+            **({"304": {"description": "as If-None-Match has it"}} if route.validated else {}),
+            "401": {"description": "Orthanc's own: no user, or another password"},
             **{
                 str(status): {
                     "description": REASONS[status],
@@ -140,6 +164,21 @@ def _operation(route: Route) -> dict[str, Any]:
             "content": _content(route.body, JSON),
         }
     return operation
+
+
+def _headers(route: Route) -> dict[str, Any]:
+    names = {parameter.name for parameter in route.query}
+    return {
+        **({"ETag": _header("for If-None-Match")} if route.validated else {}),
+        **({"X-Total-Count": _header("elements of the whole list")} if "after" in names else {}),
+        **(
+            {"Link": _header('the next page: <?…&after=…>; rel="next"')} if "after" in names else {}
+        ),
+    }
+
+
+def _header(words: str) -> dict[str, Any]:
+    return {"schema": TEXT, "description": words}
 
 
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "string"}, "description": "seconds"}}

@@ -6,7 +6,7 @@ not know: what a handler does.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orthanc_openmrs.errors import (
     PROBLEMS,
@@ -31,21 +31,27 @@ ANOTHER_SITE_DETAILS = (
 
 RETRY = {"Retry-After": "10"}
 
+NOT_KEPT = {"Cache-Control": "no-store"}
+"""Of every answer that doesn't say otherwise: it may have patients' data."""
+
 Handler = Callable[..., Response]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One row of the table. `{name}` in `path` stands for one segment, given by name, and
-    `names` says what it is.
+    `names` says what it is. `operation` is the name of a client's method, "" where OpenAPI doesn't
+    tell of the route at all.
 
-    `query`, `body`, `body_required`, `answer` (of `media`) and `errors` are what OpenAPI tells of
-    it; the errors that follow from the method and the path are added there.
+    `query`, `body`, `body_required`, `answer` (of `media`), `errors` and `validated` (it has an
+    ETag) are what OpenAPI tells of it; the errors that follow from the method and the path are
+    added there.
     """
 
     method: str
     path: str
     handler: Handler
+    operation: str
     summary: str
     names: Mapping[str, str] = field(default_factory=dict)
     query: tuple[Parameter, ...] = ()
@@ -54,6 +60,7 @@ class Route:
     answer: Schema | None = None
     media: str = JSON
     errors: tuple[int, ...] = ()
+    validated: bool = False
     pattern: re.Pattern[str] = field(init=False)
     arguments: tuple[str, ...] | None = field(init=False)
     """The names of `query`, None where any name is one."""
@@ -79,31 +86,58 @@ class Router:
             return error(403, ANOTHER_SITE, request, ANOTHER_SITE_DETAILS)
         if len(request.body) > LARGEST_BODY:
             return error(413, f"the body is longer than {LARGEST_BODY} bytes", request)
+        head = request.method == "HEAD"
+        method = "GET" if head else request.method
         allowed: list[str] = []
         for route in self.routes:
             found = route.pattern.fullmatch(path)
             if found is None:
                 continue
-            if route.method != request.method:
+            if route.method != method:
                 allowed.append(route.method)
                 continue
-            try:
-                if route.arguments is not None:
-                    refuse_unknown(request, route.arguments)
-                return route.handler(request, **found.groupdict())
-            except NotFound as problem:
-                return error(404, str(problem), request)
-            except Conflict as problem:
-                return error(409, str(problem), request)
-            except OpenMRSError as problem:
-                message = PROBLEMS.get(problem.kind, problem.kind)
-                return error(503, message, request, str(problem), RETRY)
-            except (StoreError, WorklistUnavailable) as problem:
-                return error(503, str(problem), request, headers=RETRY)
-            except HttpError as problem:
-                return error(
-                    problem.status, problem.message, request, problem.details, problem.headers
-                )
+            response = _answered(route, request, found.groupdict())
+            return replace(response, body=b"") if head else response
         if allowed:
             return Response(405, allow=",".join(allowed))
-        return error(404, "there is no such route; see docs/rest.md", request)
+        message = "there is no such route; see docs/rest.md"
+        return error(404, message, request, code="unknown-route")
+
+
+def _answered(route: Route, request: Request, names: Mapping[str, str]) -> Response:
+    """What the handler answers, or why it can't."""
+    try:
+        if route.arguments is not None:
+            refuse_unknown(request, route.arguments)
+        response = route.handler(request, **names)
+    except NotFound as problem:
+        response = error(404, str(problem), request)
+    except Conflict as problem:
+        response = error(409, str(problem), request)
+    except OpenMRSError as problem:
+        message, code = PROBLEMS.get(problem.kind, problem.kind), f"openmrs-{problem.kind}"
+        response = error(503, message, request, str(problem), RETRY, code)
+    except StoreError as problem:
+        response = error(503, str(problem), request, headers=RETRY, code="database")
+    except WorklistUnavailable as problem:
+        response = error(503, str(problem), request, headers=RETRY, code="no-worklist")
+    except HttpError as problem:
+        response = error(
+            problem.status,
+            problem.message,
+            request,
+            problem.details,
+            problem.headers,
+            problem.code,
+        )
+    headers = {**NOT_KEPT, **response.headers}
+    if response.status == 200 and _is_known(request, headers.get("ETag", "")):
+        return Response(304, headers=headers)
+    return replace(response, headers=headers)
+
+
+def _is_known(request: Request, etag: str) -> bool:
+    """Whether who asks has this already (RFC 9110 13.1.2, weak comparison)."""
+    told = request.headers.get("if-none-match", "")
+    plain = {one.strip().removeprefix("W/") for one in told.split(",")}
+    return bool(etag) and (etag.removeprefix("W/") in plain or plain == {"*"})

@@ -88,6 +88,9 @@ class Parameter:
 LIMIT = Parameter(
     "limit", "elements at most", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}
 )
+AFTER = Parameter(
+    "after", "the cursor that Link gives; empty for the first page of a walk that is stable", TEXT
+)
 SINCE = Parameter(
     "since", "elements to leave out", {"type": "integer", "minimum": 0, "maximum": LARGEST_SINCE}
 )

@@ -4,7 +4,8 @@ Decides: what is told of OpenMRS, the list and the notifications, without waitin
 the doctor where it is asked for. Must not know: Orthanc's module, SQL.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orthanc_openmrs import __version__
@@ -12,7 +13,7 @@ from orthanc_openmrs.doctor.findings import Finding, State, worst
 from orthanc_openmrs.errors import PROBLEMS
 from orthanc_openmrs.metrics import Known
 from orthanc_openmrs.model import NotificationState
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, moment
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, etag, moment
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import (
     COUNT,
@@ -104,9 +105,11 @@ class StatusRoutes:
                 "GET",
                 "/openmrs/status",
                 self.status,
+                "getStatus",
                 "How the plugin and OpenMRS are",
                 query=(FULL,),
                 answer=STATUS,
+                validated=True,
                 errors=(400, 503),
             ),
         ]
@@ -116,7 +119,8 @@ class StatusRoutes:
         full = request.query.get("full", "false")
         if full not in ("", "true", "false"):
             raise HttpError(400, "full must be true or false, or stand alone")
-        return answer({**self.current(), **(self._examined() if full != "false" else {})})
+        told = {**self.current(), **(self._examined() if full != "false" else {})}
+        return answer(told, {"ETag": etag(_lasting(told)), "Cache-Control": "no-cache"})
 
     def current(self) -> dict[str, Any]:
         """What is known without waiting for anything."""
@@ -148,7 +152,9 @@ class StatusRoutes:
     def _examined(self) -> dict[str, Any]:
         found = self._examine()
         if found is None:
-            raise HttpError(503, "another examination takes its time", **{"Retry_After": "10"})
+            raise HttpError(
+                503, "another examination takes its time", code="busy", Retry_After="10"
+            )
         findings = [finding.describe() for finding in found]
         return {"Doctor": {"State": worst(found).value, "Findings": findings}}
 
@@ -164,6 +170,14 @@ class StatusRoutes:
             ),
             **({"Error": problem} if problem else {}),
         }
+
+
+def _lasting(told: Mapping[str, Any]) -> bytes:
+    """The status without what is another one each second: the list's age, and the time of the
+    last of many reads."""
+    openmrs = {key: value for key, value in told["OpenMRS"].items() if key != "LastSuccess"}
+    worklist = {key: value for key, value in told["Worklist"].items() if key != "AgeSeconds"}
+    return json.dumps({**told, "OpenMRS": openmrs, "Worklist": worklist}).encode()
 
 
 def _last_error(source: SourceStatus) -> str | None:

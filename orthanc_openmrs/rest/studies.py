@@ -3,19 +3,22 @@
 Decides: what each answers. Must not know: Orthanc's module, SQL.
 """
 
+import re
 from collections.abc import Callable, Collection
 from typing import Any
 
+from orthanc_openmrs.mapping.finder import Finder, Question
 from orthanc_openmrs.mapping.mapping import MappedStudy, PatientMapping
 from orthanc_openmrs.mapping.ownership import Source, is_uuid
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.viewers import ViewerSettings, prefix_of, viewer_links
 from orthanc_openmrs.model import Notification
-from orthanc_openmrs.rest.arguments import json_body, number, yes_or_no
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, user_of
+from orthanc_openmrs.rest.arguments import days, json_body, number, yes_or_no
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, page, user_of
 from orthanc_openmrs.rest.notifications import NOTIFICATION, STUDY_IN_PATH
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import (
+    AFTER,
     COUNT,
     FLAG,
     LARGEST_PAGE,
@@ -48,7 +51,11 @@ STUDY = Keys[MappedStudy](
         "StudyInstanceUID": (TEXT, lambda found: found.head.study_instance_uid),
         "PatientID": (TEXT, lambda found: found.head.patient_id),
         "PatientName": (TEXT, lambda found: found.head.patient_name),
+        "PatientBirthDate": (TEXT, lambda found: found.head.patient_birth_date),
+        "PatientSex": (TEXT, lambda found: found.head.patient_sex),
+        "AccessionNumber": (TEXT, lambda found: found.head.accession_number),
         "StudyDate": (TEXT, lambda found: found.head.study_date),
+        "StudyTime": (TEXT, lambda found: found.head.study_time),
         "StudyDescription": (TEXT, lambda found: found.head.study_description),
         "ModalitiesInStudy": (
             TEXTS,
@@ -87,8 +94,16 @@ _CANDIDATE = Named(
     ),
 )
 
+_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
+
 PATIENT_IN_PATH = {"uuid": "the uuid of a patient in OpenMRS"}
 
+SEARCH = Parameter(
+    "search", "words of a name in any script and spelling, a number, a description, a date", TEXT
+)
+DATE = Parameter("date", "the StudyDate: 20250703, or from 20250701 to 20250703 with -", TEXT)
+MODALITY = Parameter("modality", "only studies with a series of this modality", TEXT)
+NEWEST = Parameter("newest", "the newest first, else in Orthanc's order", FLAG)
 ASSIGNED = Parameter("assigned", "only those that are somebody's, or nobody's", FLAG)
 CANDIDATES = Parameter(
     "limit", "candidates at most", {"type": "integer", "minimum": 1, "maximum": MOST_CANDIDATES}
@@ -101,12 +116,14 @@ class StudyRoutes:
     def __init__(
         self,
         *,
+        finder: Finder,
         mapping: PatientMapping,
         patients: Patients,
         notifications: Callable[[str], list[Notification]],
         plugins: Callable[[], Collection[str]],
         viewers: ViewerSettings,
     ) -> None:
+        self._finder = finder
         self._mapping = mapping
         self._patients = patients
         self._notifications = notifications
@@ -121,6 +138,7 @@ class StudyRoutes:
                 "GET",
                 of_patient,
                 self.patient,
+                "getPatientStudies",
                 "A patient's studies",
                 PATIENT_IN_PATH,
                 query=(LIMIT, SINCE),
@@ -131,6 +149,7 @@ class StudyRoutes:
                 "PUT",
                 of_patient + "/{study}",
                 self.assign,
+                "assignStudy",
                 "A study is this patient's",
                 PATIENT_IN_PATH | STUDY_IN_PATH,
                 body=Named("Assignment", record({"Force": FLAG})),
@@ -142,6 +161,7 @@ class StudyRoutes:
                 "DELETE",
                 of_patient + "/{study}",
                 self.unassign,
+                "unassignStudy",
                 "A study is nobody's",
                 PATIENT_IN_PATH | STUDY_IN_PATH,
                 answer=_STUDY,
@@ -151,6 +171,7 @@ class StudyRoutes:
                 "GET",
                 "/openmrs/patients/{uuid}/candidates",
                 self.candidates,
+                "getPatientCandidates",
                 "Studies that are nobody's and may be a patient's",
                 PATIENT_IN_PATH,
                 query=(CANDIDATES,),
@@ -161,15 +182,17 @@ class StudyRoutes:
                 "GET",
                 "/openmrs/studies",
                 self.studies,
+                "getStudies",
                 "Studies, somebody's and nobody's",
-                query=(ASSIGNED, LIMIT, SINCE),
+                query=(SEARCH, DATE, MODALITY, ASSIGNED, NEWEST, LIMIT, SINCE, AFTER),
                 answer=array(_STUDY),
-                errors=(503,),
+                errors=(409, 503),
             ),
             Route(
                 "GET",
                 "/openmrs/studies/{study}",
                 self.study,
+                "getStudy",
                 "Whose a study is",
                 STUDY_IN_PATH,
                 answer=_STUDY_AND_NOTIFICATIONS,
@@ -216,8 +239,24 @@ class StudyRoutes:
     def studies(self, request: Request) -> Response:
         """GET /openmrs/studies"""
         limit, since = _page(request)
-        found = self._mapping.studies(yes_or_no(request, "assigned"), limit=limit, since=since)
-        return answer([self._describe(one, request) for one in found])
+        after = request.query.get("after")
+        question = Question(
+            words=request.query.get("search", ""),
+            dates=days(request, "date"),
+            modality=_modality(request),
+            assigned=yes_or_no(request, "assigned"),
+            newest=yes_or_no(request, "newest") or False,
+        )
+        found = self._finder.find(question, limit=limit, since=since, after=after)
+        if after is None:
+            more = since + limit < found.total
+            following = {"since": str(since + limit)} if more else None
+        else:
+            following = {"after": found.after} if found.after else None
+        studies = self._mapping.described(found.studies)
+        return page(
+            [self._describe(one, request) for one in studies], request, found.total, following
+        )
 
     def study(self, request: Request, study: str) -> Response:
         """GET /openmrs/studies/{study}"""
@@ -246,6 +285,13 @@ class StudyRoutes:
 def _patient(text: str) -> str:
     if not is_uuid(text):
         raise HttpError(400, "the path must name a patient by its uuid in OpenMRS")
+    return text
+
+
+def _modality(request: Request) -> str:
+    text = request.query.get("modality", "")
+    if text and not _CODE.fullmatch(text):
+        raise HttpError(400, "modality must be a code as CT")
     return text
 
 

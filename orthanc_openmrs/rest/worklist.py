@@ -5,6 +5,7 @@ know: Orthanc's module, SQL.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -13,9 +14,10 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from orthanc_openmrs.errors import WorklistUnavailable
 from orthanc_openmrs.model import StepStatus
 from orthanc_openmrs.rest.arguments import number, yes_or_no
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer
+from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, etag, page
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import (
+    AFTER,
     COUNT,
     FLAG,
     LARGEST_PAGE,
@@ -48,6 +50,7 @@ DICOM_FILE: Schema = {"type": "string", "format": "binary"}
 FILTERS = (
     "Modality",
     "PatientID",
+    "RequestedProcedureID",
     "ScheduledStationAETitle",
     "ScheduledProcedureStepStartDate",
 )
@@ -124,15 +127,18 @@ class WorklistRoutes:
                 "GET",
                 "/openmrs/worklist",
                 self.worklist,
+                "getWorklist",
                 "Every step of OpenMRS's list",
-                query=(AET, OWN, OPEN, SEARCH, *map(_equals, FILTERS), LIMIT, SINCE),
+                query=(AET, OWN, OPEN, SEARCH, *map(_equals, FILTERS), LIMIT, SINCE, AFTER),
                 answer=array(_STEP),
                 errors=(503,),
+                validated=True,
             ),
             Route(
                 "POST",
                 "/openmrs/worklist/refresh",
                 self.refresh,
+                "refreshWorklist",
                 "Read the list now",
                 answer=Named("Counts", record(**COUNTS.schemas)),
                 errors=(503,),
@@ -141,6 +147,7 @@ class WorklistRoutes:
                 "GET",
                 "/openmrs/worklist/{step}",
                 self.step,
+                "getWorklistStep",
                 "One step, and why a station gets it or not",
                 STEP_IN_PATH,
                 query=(AET, KEYWORDS),
@@ -151,6 +158,7 @@ class WorklistRoutes:
                 "GET",
                 "/openmrs/worklist/{step}/file",
                 self.step_file,
+                "getWorklistStepFile",
                 "One step as a .wl file",
                 STEP_IN_PATH,
                 answer=DICOM_FILE,
@@ -184,7 +192,18 @@ class WorklistRoutes:
             and waiting in (None, item.step.status.is_open)
             and searched(item)
         ]
-        return answer([STEP.describe(item) for item in found[since : since + limit]])
+        total = len(found)
+        after = request.query.get("after")
+        if after is not None:
+            found = sorted((item for item in found if _place(item) > after), key=_place)
+        shown = found[since : since + limit]
+        following = None
+        if len(found) > since + limit:
+            following = (
+                {"since": str(since + limit)} if after is None else {"after": _place(shown[-1])}
+            )
+        response = page([STEP.describe(item) for item in shown], request, total, following)
+        return replace(response, headers={**response.headers, "ETag": etag(response.body)})
 
     def step(self, request: Request, step: str) -> Response:
         """GET /openmrs/worklist/{step}"""
@@ -247,6 +266,11 @@ class WorklistRoutes:
         if item is None:
             raise HttpError(404, "OpenMRS's list has no such step", "see /openmrs/worklist")
         return item
+
+
+def _place(item: WorklistItem) -> str:
+    """Where a step stands in a walk through the list, whatever else comes or goes."""
+    return f"{item['ScheduledProcedureStepID']} {item['RequestedProcedureID']}"
 
 
 def _query(keys: Mapping[str, str]) -> Query:

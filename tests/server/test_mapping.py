@@ -208,3 +208,34 @@ def test_orthanc_and_our_routes_answer_while_openmrs_takes_its_time(
     openmrs.clear_faults()
     eventually(lambda: openmrs.records.statuses()[1] == "completed", "step 1 stays open")
     refresh.join(30)
+
+
+def test_studies_are_found_by_words_days_and_modality_as_soon_as_they_come(
+    start_orthanc: Start, tmp_path: Path
+) -> None:
+    orthanc = start_orthanc()
+
+    def find(**query: str) -> list[str]:
+        response = orthanc.session.get(f"{orthanc.url}/openmrs/studies", params=query, timeout=30)
+        response.raise_for_status()
+        assert response.headers["X-Total-Count"] == str(len(response.json()))
+        return [one["ID"] for one in response.json()]
+
+    def dated(name: str, day: str) -> str:
+        path = image(tmp_path, f"F-{day}")
+        dataset = pydicom.dcmread(path)
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.PatientName, dataset.StudyDate = name, day
+        dataset.save_as(path)
+        return upload(orthanc, path)
+
+    older, newer = dated("Смирнов^Алексей", "20250701"), dated("Nguyễn^Thị", "20250703")
+    eventually(lambda: len(find(search="F-2025")) == 2, "a study isn't found")
+    assert find(search="smirnov") == [older]
+    assert find(search="nguyen") == [newer]
+    assert find(search="F-2025", newest="true") == [newer, older]
+    assert find(search="F-2025", date="20250702-") == [newer]
+    assert find(search="F-2025", modality="CT", newest="true") == [newer, older]
+    assert find(search="F-2025", modality="MR") == []
+    orthanc.session.delete(f"{orthanc.url}/studies/{newer}", timeout=30).raise_for_status()
+    eventually(lambda: find(search="F-2025") == [older], "a deleted study is found")

@@ -419,6 +419,8 @@ class Archive(OrthancModule):
 
     def RestApiPost(self, uri: str, body: bytes, /) -> bytes:
         question = json.loads(body)
+        if "ModalitiesInStudy" in question["Query"]:
+            return json.dumps(self._with_modality(question["Query"]["ModalitiesInStudy"])).encode()
         assert (uri, question["Level"], question["Expand"]) == ("/tools/find", "Study", True)
         ((keyword, value),) = question["Query"].items()
         wanted = value.lower().split("\\")
@@ -429,6 +431,16 @@ class Archive(OrthancModule):
             if (one["MainDicomTags"] | one["PatientMainDicomTags"])[keyword].lower() in wanted
         ]
         return json.dumps(found[: question["Limit"]]).encode()
+
+    def _with_modality(self, modality: str) -> list[str]:
+        return [
+            study
+            for study in self.ids
+            if any(
+                one["MainDicomTags"]["Modality"] == modality
+                for one in self.routes[f"/studies/{study}/series"]
+            )
+        ]
 
 
 class Find:

@@ -16,11 +16,12 @@ from orthanc_openmrs.completion.evidence import SHORTEST_CUT
 from orthanc_openmrs.completion.study import LOOKED_AT
 from orthanc_openmrs.config import SCHEMA, SECTION, Settings, read_settings
 from orthanc_openmrs.mapping.candidates import Evidence
+from orthanc_openmrs.mapping.finder import MOST_STUDIES
 from orthanc_openmrs.mapping.likeness import LONGEST_NAME, MOST_WORDS
 from orthanc_openmrs.mapping.mapping import MOST_RANKED
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
 from orthanc_openmrs.openmrs.imaging_list import MAX_STEPS
-from orthanc_openmrs.rest.messages import REASONS
+from orthanc_openmrs.rest.messages import CODES, OTHER_CODES, REASONS
 from orthanc_openmrs.rest.router import LARGEST_BODY
 from orthanc_openmrs.rest.schemas import LARGEST_PAGE
 from orthanc_openmrs.rest.studies import MOST_CANDIDATES, USUAL_CANDIDATES
@@ -272,6 +273,9 @@ def test_every_error_is_documented_and_its_example_is_one(app: Application) -> N
     errors = section(read(REST), "Errors")
     told = {int(row[0]) for row in table(errors, "status | when")}
     assert told == {*REASONS, 401}  # 401 is Orthanc's
+    codes = {row[0].strip("`"): row[1] for row in table(errors, "code | status | when")}
+    assert codes.keys() == {*CODES.values(), *OTHER_CODES, "openmrs-…"}
+    assert all(codes[code] == str(status) for status, code in CODES.items())
     example = json.loads(errors[errors.index("{") : errors.index("}") + 1])
     assert example == json.loads(app.ask("/worklist", limit="0").body)
     assert f"more than {LARGEST_BODY} bytes" in errors
@@ -284,6 +288,10 @@ def test_every_argument_and_every_word_for_a_state_is_documented(app: Applicatio
     assert arguments(listed) == set(refused.removeprefix("arguments are: ").split(", "))
     assert arguments(listed) > set(FILTERS)
     assert all(f"`{status}`" in listed for status in StepStatus)
+    studies = section(read(REST), "GET /openmrs/studies")
+    refused = json.loads(app.ask("/studies", x="1").body)["Details"]
+    assert arguments(studies) == set(refused.removeprefix("arguments are: ").split(", "))
+    assert f"Up to {MOST_STUDIES:,} studies" in studies
     told = section(read(REST), "GET /openmrs/notifications")
     refused = json.loads(app.ask("/notifications", x="1").body)["Details"]
     assert arguments(told) == set(refused.removeprefix("arguments are: ").split(", "))

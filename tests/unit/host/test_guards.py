@@ -190,7 +190,7 @@ def respond(request: Request) -> Response:
 
     any_query = (KEYWORDS,)
     return Router(
-        [Route(method, "/r/{name}", handler, "", query=any_query) for method in ("GET", "POST")]
+        [Route(method, "/r/{name}", handler, "", "", query=any_query) for method in ("GET", "POST")]
     ).respond(request)
 
 

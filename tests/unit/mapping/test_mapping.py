@@ -9,6 +9,7 @@ import pytest
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping import mapping as module
+from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.ownership import (
     Owner,
@@ -189,8 +190,10 @@ class Clinic:
             later=self.later.append,
             clock=self.clock,
         )
+        self.finder = Finder(studies, self.database, clock=self.clock)
         self.router = Router(
             StudyRoutes(
+                finder=self.finder,
                 mapping=self.mapping,
                 patients=nobody(),
                 notifications=lambda study: self.database.list_notifications(study=study),
@@ -251,7 +254,11 @@ def test_a_study_is_described_without_opening_an_instance(clinic: Clinic) -> Non
         "StudyInstanceUID": "1.1",
         "PatientID": ALICE.upper(),
         "PatientName": "Doe^Jane",
+        "PatientBirthDate": "",
+        "PatientSex": "",
+        "AccessionNumber": "",
         "StudyDate": "20250702",
+        "StudyTime": "",
         "StudyDescription": "Head",
         "ModalitiesInStudy": ["CT", "MR"],
         "Series": 2,

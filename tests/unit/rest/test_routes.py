@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 from datetime import datetime
 from io import BytesIO
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pydicom
 import pytest
@@ -14,6 +16,7 @@ from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.doctor.findings import Finding, ok, warning
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.host.studies import OrthancStudies
+from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.viewers import ViewerSettings
@@ -115,6 +118,7 @@ class Application:
                 decisions=decisions, look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get
             ),
             StudyRoutes(
+                finder=Finder(studies, self.database, clock=self.clock),
                 mapping=PatientMapping(
                     studies=studies,
                     records=self.database,
@@ -230,7 +234,15 @@ def test_a_bad_request_is_refused_in_orthancs_manner(
     response = app.ask(path, method, **query)
     assert response.status == status
     document = json.loads(response.body)
-    assert set(document) == {"HttpError", "HttpStatus", "Message", "Details", "Method", "Uri"}
+    assert set(document) == {
+        "HttpError",
+        "HttpStatus",
+        "Code",
+        "Message",
+        "Details",
+        "Method",
+        "Uri",
+    }
     assert (document["HttpStatus"], document["Method"]) == (status, method)
     assert document["Uri"] == f"/openmrs{path}"
     assert words in document["Message"] + document["Details"]
@@ -263,9 +275,9 @@ def test_a_route_is_found_by_method_and_whole_path() -> None:
 
     router = Router(
         [
-            Route("GET", "/a.b/{name}", handler, ""),
-            Route("PUT", "/a.b/{name}", handler, ""),
-            Route("GET", "/a.b", handler, ""),
+            Route("GET", "/a.b/{name}", handler, "", ""),
+            Route("PUT", "/a.b/{name}", handler, "", ""),
+            Route("GET", "/a.b", handler, "", ""),
         ]
     )
     for method, path, status in (
@@ -283,7 +295,7 @@ def test_a_route_is_found_by_method_and_whole_path() -> None:
     ):
         assert router.respond(Request(method, path)).status == status, (method, path)
     assert router.respond(Request("DELETE", "/a.b/x")).allow == "GET,PUT"
-    assert router.respond(Request("GET", "/a.b/bad")).headers == {"Retry-After": "5"}
+    assert router.respond(Request("GET", "/a.b/bad")).headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize(
@@ -624,6 +636,90 @@ def test_a_report_that_needs_openmrs_says_to_come_back(app: Application) -> None
     response = app.send("POST", "/studies/s/report", REPORT.replace(b"1", b"99"))
     assert response.status == 503
     assert response.headers["Retry-After"]
+
+
+# --- pages and caches ------------------------------------------------------------------------
+
+
+def test_a_list_says_how_long_it_is_and_leads_through_all_of_it(app: Application) -> None:
+    whole = json.loads(app.ask("/worklist").body)
+    for begin in ({}, {"after": ""}):
+        query: dict[str, str] | None = {"limit": "2", "open": "true", **begin}
+        told: list[str] = []
+        while query is not None:
+            response = app.ask("/worklist", **query)
+            assert response.headers["X-Total-Count"] == str(len(whole) - 1)
+            told += [one["ScheduledProcedureStepID"] for one in json.loads(response.body)]
+            found = re.fullmatch(r'<\?(.*)>; rel="next"', response.headers.get("Link", ""))
+            query = dict(parse_qsl(found[1], keep_blank_values=True)) if found else None
+        ids = [one["ScheduledProcedureStepID"] for one in whole if one["Status"] != "completed"]
+        assert sorted(told) == sorted(ids)
+        assert begin == {} or told == sorted(told)
+
+
+@pytest.mark.parametrize("path", ["/status", "/worklist"])
+def test_who_has_it_already_gets_304_until_something_changes(app: Application, path: str) -> None:
+    def ask(etag: str) -> Response:
+        headers = {"if-none-match": etag}
+        return app.router.respond(Request("GET", f"/openmrs{path}", {}, headers))
+
+    etag = app.ask(path).headers["ETag"]
+    app.clock.now += 5  # the list is older, and that's all
+    for known in (etag, f'"x", W/{etag}', "*"):
+        again = ask(known)
+        assert (again.status, again.body, again.headers["ETag"]) == (304, b"", etag)
+    assert ask('"x"').status == ask("").status == 200
+    app.worklist.replace(Snapshot.build(RequestList(), read_at=app.clock.now, day=TODAY))
+    assert ask(etag).status == 200
+    assert ask(etag).headers["ETag"] != etag
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/worklist", "no-store"),
+        ("/worklist/1", "no-store"),
+        ("/worklist/1/file", "no-store"),
+        ("/worklist/nothing", "no-store"),
+        ("/notifications", "no-store"),
+        ("/studies", "no-store"),
+        ("/status", "no-cache"),
+        ("/ui", "no-cache"),
+    ],
+)
+def test_what_may_have_patients_data_is_kept_by_no_cache(
+    app: Application, path: str, kept: str
+) -> None:
+    assert app.ask(path).headers["Cache-Control"] == kept
+
+
+def test_head_is_get_without_its_body(app: Application) -> None:
+    whole, head = app.ask("/worklist"), app.ask("/worklist", "HEAD")
+    assert (head.status, head.headers, head.body) == (200, whole.headers, b"")
+    assert app.ask("/worklist/nothing", "HEAD").status == 404
+    assert app.ask("/notifications/1/retry", "HEAD").status == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "code"),
+    [
+        ("/nothing", {}, "unknown-route"),
+        ("/worklist/nothing", {}, "not-found"),
+        ("/worklist", {"limit": "0"}, "bad-request"),
+        (f"/worklist/{'1' * 17}/file", {}, "conflict"),
+        (f"/patients/{BOB.replace('c', 'd')}/candidates", {}, "openmrs-timeout"),
+        ("/status", {"full": ""}, "busy"),
+    ],
+)
+def test_an_error_has_a_code_that_programs_can_rely_on(
+    app: Application, path: str, query: dict[str, str], code: str
+) -> None:
+    app.away, app.findings = OpenMRSError("timeout", "no answer within 10 s"), None
+    assert json.loads(app.ask(path, **query).body)["Code"] == code
+
+
+def test_no_list_is_a_code_of_its_own() -> None:
+    assert json.loads(Application(None).ask("/worklist").body)["Code"] == "no-worklist"
 
 
 @pytest.mark.parametrize(
