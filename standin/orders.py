@@ -195,7 +195,11 @@ class Orders:
         return self._follow(order, "DISCONTINUE", stops=True, auto_expire_date=now)
 
     def void(self, order: Order) -> Order:
-        return self.change(order.uuid, voided=True)
+        """What a revision or a discontinuation stopped is active again."""
+        with self._lock:
+            if order.previous is not None and order.action in ("REVISE", "DISCONTINUE"):
+                self.change(order.previous, date_stopped=None)
+            return self.change(order.uuid, voided=True)
 
     def _follow(self, order: Order, action: str, *, stops: bool, **changes: Any) -> Order:
         with self._lock:
@@ -210,6 +214,13 @@ class Orders:
             fields: dict[str, Any] = {**kept, "previous": old.uuid, "action": action, **changes}
             concept = fields.pop("concept", old.concept)
             return self.place(old.patient, concept, old.order_type, **fields)
+
+    def move(self, preferred: Patient, duplicate: Patient) -> None:
+        """What a merge of patients does: the orders go with their encounters."""
+        with self._lock:
+            for order in self.orders():
+                if order.patient.uuid == duplicate.uuid:
+                    self.change(order.uuid, patient=preferred)
 
     # --- what a department does ---
 

@@ -29,7 +29,7 @@ from .faults import Fault, Faults, Rule, redirect
 from .order_routes import ORDER_PRIVILEGES
 from .orders import Orders
 from .orthanc import Callback, Orthanc
-from .records import DuplicateValue, ImagingRequest, Records
+from .records import DuplicateValue, ImagingRequest, Patient, Records
 from .tokens import TOKEN_PATH, Tokens
 from .updates import UID_COLUMN, BadPayload, Posted, Site, judge_step_status
 from .wire import LoggedRequest, Received, Server
@@ -164,6 +164,12 @@ class Standin:
     def set_behaviour(self, **behaviour: object) -> None:
         """Fields of Behaviour; the others stay."""
         self.behaviour = replace(self.behaviour, **behaviour)  # type: ignore[arg-type]
+
+    def merge_patients(self, preferred: Patient, duplicate: Patient) -> None:
+        """As an administrator does: core's own rows go to the preferred patient. The module's
+        requests don't (records.merge_patients can have them moved)."""
+        self.records.merge_patients(preferred, duplicate)
+        self.orders.move(preferred, duplicate)
 
     @property
     def requests_log(self) -> list[LoggedRequest]:

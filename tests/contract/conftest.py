@@ -1,4 +1,7 @@
-"""A stand-in for each test, of the generation that the test names."""
+"""A stand-in for each test, of the generation that the test names.
+
+A ✔ in these files: so did the module's own controllers when they were run. The rest was read.
+"""
 
 from collections.abc import Iterator
 

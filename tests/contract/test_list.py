@@ -3,6 +3,7 @@
 import gzip
 import re
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from standin import (
     StepFields,
     samples,
 )
+from standin.forms import legacy_form, o3_form
 from tests.contract.calls import (
     STEPPED,
     UID,
@@ -258,3 +260,32 @@ def test_unique_columns_refuse_a_second_value(standin: Standin) -> None:
             add(standin, **column)
     standin.records.delete_request(1)
     assert add(standin, accession="A1", study_instance_uid=UID).id > 1
+
+
+NINE = datetime(2025, 7, 3, 9, 30)
+O3, LEGACY = o3_form("PT", "PET1", NINE), legacy_form("NM", "SPECT1", NINE)
+# the form, then the date and the time in the list of the old generations and of v3
+FORMS: list[tuple[StepFields, tuple[str, str], tuple[str, str]]] = [
+    (O3, ("20250703093000", "093000"), ("20250703", "093000")),
+    (LEGACY, ("2025-07-03", "09:30"), ("20250703", "093000")),
+]
+
+
+@generations(*STEPPED)
+@pytest.mark.parametrize(("form", "raw", "strict"), FORMS)
+def test_what_either_form_sends_is_listed(
+    standin: Standin, form: StepFields, raw: tuple[str, str], strict: tuple[str, str]
+) -> None:
+    standin.records.add_request(standin.records.add_patient("A", "B"), steps=[form])
+    step = first(standin)
+    listed = (step["ScheduledProcedureStepStartDate"], step["ScheduledProcedureStepStartTime"])
+    assert listed == (strict if standin.generation == "v3" else raw)
+    assert (step["Modality"], form.start_time) in (("PT", "093000"), ("NM", "09:30"))
+
+
+def test_o3s_form_without_a_time_fails_the_list_of_v3_only(standin: Standin) -> None:
+    untimed = o3_form("CT", "CT1", NINE, time_picked=False)
+    standin.records.add_request(standin.records.add_patient("A", "B"), steps=[untimed])
+    assert first(standin)["ScheduledProcedureStepStartTime"] == "NaNNaN00"
+    standin.generation = "v3"
+    assert is_exception(get_list(standin))

@@ -189,6 +189,16 @@ def test_a_revised_order_stops_and_the_new_one_names_it(clinic: Clinic) -> None:
         first.uuid,
     )
     assert clinic.found(excludeCanceledAndExpired="true") == ["ORD-2"]
+    clinic.orders.void(second)
+    assert clinic.found(excludeCanceledAndExpired="true") == ["ORD-1"]
+
+
+def test_a_merged_patients_orders_go_to_the_preferred_one(clinic: Clinic) -> None:
+    clinic.place()
+    kept = clinic.standin.records.add_patient("Ánh", "Nguyen")
+    clinic.standin.merge_patients(kept, clinic.patient)
+    (order,) = clinic.get(v="custom:(patient:(uuid,voided))").json["results"]
+    assert (order["patient"]["uuid"], order["patient"]["voided"]) == (kept.uuid, False)
 
 
 def test_pages_move_when_orders_come_and_go_meanwhile(clinic: Clinic) -> None:

@@ -150,7 +150,7 @@ def test_a_merged_patient_is_voided_and_its_identifiers_lead_to_the_preferred_on
     request = records.add_request(old, steps=[StepFields()])
     path = f"{REST}patient/{old.uuid}?v=full"
     assert call(standin, "GET", path).json["voided"] is False
-    records.merge_patients(kept, old)
+    standin.merge_patients(kept, old)
     reply = call(standin, "GET", path).json
     assert (reply["uuid"], reply["voided"], reply["person"]["voided"]) == (old.uuid, True, True)
     assert reply["auditInfo"]["voidReason"] == f"Merged with patient #{kept.id}"
