@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from orthanc_openmrs.completion.evidence import DEFAULT, EVIDENCE
 from orthanc_openmrs.errors import ConfigurationError
 from orthanc_openmrs.mapping.viewers import ViewerSettings, viewer_settings
+from orthanc_openmrs.mpps.settings import ProcedureSettings, procedure_settings, section_schema
 from orthanc_openmrs.worklist.charset import CODECS
 from orthanc_openmrs.worklist.matching import Station
 
@@ -75,6 +76,7 @@ SECTION: dict[str, Any] = {
         "KeepDelivered": {"type": "number", "minimum": 0, "maximum": 36500, "default": 90},
         "ExplorerButtons": {"type": "boolean", "default": True},
         "Debug": {"type": "boolean", "default": False},
+        "MPPS": section_schema(_AE_TITLE),
     },
 }
 
@@ -123,6 +125,7 @@ class Settings:
     keep_delivered: float
     explorer_buttons: bool
     debug: bool
+    procedures: ProcedureSettings
     warnings: tuple[str, ...]
     """What works but isn't what a hospital wants, to be logged at the start."""
 
@@ -177,6 +180,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         keep_delivered=section["KeepDelivered"] * 86400,
         explorer_buttons=section["ExplorerButtons"],
         debug=section["Debug"],
+        procedures=procedure_settings(configuration, section["MPPS"], folder),
         warnings=tuple(warnings),
     )
 

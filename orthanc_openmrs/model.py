@@ -363,3 +363,64 @@ class PerformedProcedure:
     end: str = ""
     discontinuation: DiscontinuationReason | None = None
     series: tuple[PerformedSeries, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptProcedure:
+    """A performed procedure step as it is kept: what is read of it, its dataset's bytes as the
+    scanner wrote them, and what they lack. `calling_ae_title` is "" where it came over HTTP."""
+
+    procedure: PerformedProcedure
+    content: bytes = field(repr=False)
+    transfer_syntax: str
+    remarks: tuple[str, ...] = ()
+    calling_ae_title: str = ""
+
+
+class Images(StrEnum):
+    """Where the images stand that an ended performed procedure step lists."""
+
+    NOT_LISTED = ""
+    AWAITED = "awaited"
+    COME = "come"
+    MISSING = "missing"
+
+
+class SeriesArrival(NamedTuple):
+    """How many instances a step lists of a series, and how many of them Orthanc has."""
+
+    series_instance_uid: str
+    expected: int
+    come: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureRecord:
+    """A stored performed procedure step, without its dataset. Times are seconds since the epoch,
+    `ended` 0 before it has; `study` is the Orthanc ID of its images' study, "" before they are
+    here; `attempts` how often the worker has looked at it since it changed."""
+
+    id: int
+    revision: int
+    procedure: PerformedProcedure
+    remarks: tuple[str, ...]
+    calling_ae_title: str
+    created: float
+    changed: float
+    ended: float
+    images: Images
+    arrivals: tuple[SeriesArrival, ...]
+    study: str
+    attempts: int
+    told: str
+    """The state that was passed on to the notifications."""
+
+    @property
+    def expected(self) -> int:
+        """Instances that it lists."""
+        return sum(one.expected for one in self.arrivals)
+
+    @property
+    def come(self) -> int:
+        """Those that Orthanc has."""
+        return sum(one.come for one in self.arrivals)

@@ -23,9 +23,10 @@ from orthanc_openmrs.completion.linking import Policy
 from orthanc_openmrs.completion.sender import Sender
 from orthanc_openmrs.completion.study import Get, read_study
 from orthanc_openmrs.config import Settings, read_settings
+from orthanc_openmrs.dimse.server import Rules, Server
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.inside import Doctor
-from orthanc_openmrs.errors import PluginError, StoreError
+from orthanc_openmrs.errors import ConfigurationError, PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
 from orthanc_openmrs.host.studies import OrthancStudies
@@ -35,6 +36,9 @@ from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
 from orthanc_openmrs.model import StudySummary
+from orthanc_openmrs.mpps.admission import Admission
+from orthanc_openmrs.mpps.provider import Provider, services
+from orthanc_openmrs.mpps.settings import tls_context
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.openmrs.transport import Transport
 from orthanc_openmrs.rest.notifications import NotificationRoutes
@@ -274,6 +278,35 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
     return _Completion(changes, linker, dispatcher, sender, backlog, decisions)
 
 
+class _Procedures(NamedTuple):
+    """procedure: what scanners say of an exam → kept."""
+
+    provider: Provider
+    server: Server | None
+
+
+def _procedures(sources: _Sources) -> _Procedures:
+    provider = Provider(sources.database, on_news=lambda: None)
+    return _Procedures(provider, _dimse_server(sources, provider))
+
+
+def _dimse_server(sources: _Sources, provider: Provider) -> Server | None:
+    settings = sources.settings.procedures
+    if settings.port is None:
+        return None
+    admission = Admission(settings, lambda: sources.get("/modalities?expand"))
+    rules = Rules(
+        services(provider), admission.refusal, settings.max_associations, settings.timeout
+    )
+    tls = tls_context(settings.tls) if settings.tls else None
+    try:
+        return Server(rules, (settings.address, settings.port), tls)
+    except OSError as problem:
+        raise ConfigurationError(
+            "OpenMRS.MPPS.Port", f"{settings.port} can't be opened: {problem.strerror}"
+        ) from None
+
+
 class _Answers(NamedTuple):
     """REST, page, doctor, metrics: what people and programs are told of all this."""
 
@@ -345,6 +378,7 @@ class Plugin:
         self._reading = reading = _reading(sources)
         self._mapping = _mapping(sources, reading)
         self._completion = _completion(sources, reading, self._mapping)
+        self._procedures = _procedures(sources)
         self._answers = _answers(sources, reading, self._mapping, self._completion)
         self._client, self._database = sources.client, sources.database
         self.worklist, self.tally, self.router = (
@@ -380,6 +414,8 @@ class Plugin:
             self._completion.linker.start()
             self._completion.dispatcher.start()
             self._answers.metrics.start()
+            if self._procedures.server:
+                self._procedures.server.start()
         elif change_type == self._change_type.ORTHANC_STOPPED:
             self.stop()
 
@@ -404,6 +440,8 @@ class Plugin:
         ]
         if self._reading.names:
             parts.append(self._reading.names)
+        if self._procedures.server:
+            parts.append(self._procedures.server)
         for part in parts:
             part.tell_to_stop()
         deadline = time.monotonic() + STOP_TIMEOUT

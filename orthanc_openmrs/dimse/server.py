@@ -204,7 +204,8 @@ class Server:
             self._make_room()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = _Connection(sock, address[0], self._tls, self._rules.timeout)
+        host = address[0].removeprefix("::ffff:")  # IPv4 at a socket of both
+        connection = _Connection(sock, host, self._tls, self._rules.timeout)
         self._connections.add(connection)
         self._watch(connection)
 

@@ -5,12 +5,13 @@ what is refused and what is kept with a remark. Pure: no clock, no database, no 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from pydicom.dataset import Dataset
 
 from orthanc_openmrs.model import (
     DiscontinuationReason,
+    KeptProcedure,
     PerformedProcedure,
     PerformedSeries,
     ProcedureState,
@@ -65,26 +66,18 @@ class Refused(Exception):
         self.error_id = error_id
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A step as it is kept: its dataset's bytes, and what is read of it."""
-
-    procedure: PerformedProcedure
-    content: bytes
-    transfer_syntax: str
-    remarks: tuple[str, ...] = ()
-
-
-def create(uid: str, content: bytes, transfer_syntax: str) -> Kept:
+def create(uid: str, content: bytes, transfer_syntax: str) -> KeptProcedure:
     """The step that an N-CREATE makes. Raises Refused."""
     dataset = _readable(content, transfer_syntax)
     state = _state_of(dataset, required=True)
     if state not in TRANSITIONS[None]:
         raise Refused(INVALID_ATTRIBUTE_VALUE, "PerformedProcedureStepStatus isn't IN PROGRESS")
-    return Kept(summarize(uid, dataset), content, transfer_syntax, remarks_at_create(dataset))
+    return KeptProcedure(
+        summarize(uid, dataset), content, transfer_syntax, remarks_at_create(dataset)
+    )
 
 
-def update(kept: Kept, content: bytes, transfer_syntax: str) -> Kept:
+def update(kept: KeptProcedure, content: bytes, transfer_syntax: str) -> KeptProcedure:
     """The step after an N-SET. Raises Refused."""
     before = kept.procedure.state
     if not TRANSITIONS[before]:
@@ -121,15 +114,15 @@ def update(kept: Kept, content: bytes, transfer_syntax: str) -> Kept:
     if after is not ProcedureState.IN_PROGRESS:
         remarks += remarks_at_end(dataset)
     merged = _written(dataset, kept.transfer_syntax)
-    return Kept(
-        summarize(kept.procedure.uid, dataset),
-        merged,
-        kept.transfer_syntax,
-        tuple(dict.fromkeys(remarks)),
+    return replace(
+        kept,
+        procedure=summarize(kept.procedure.uid, dataset),
+        content=merged,
+        remarks=tuple(dict.fromkeys(remarks)),
     )
 
 
-def retrieve(kept: Kept, attributes: Iterable[int], transfer_syntax: str) -> bytes:
+def retrieve(kept: KeptProcedure, attributes: Iterable[int], transfer_syntax: str) -> bytes:
     """The bytes that an N-GET answers: the attributes asked for, all where none is."""
     wanted = frozenset(attributes)
     if not wanted and transfer_syntax == kept.transfer_syntax:

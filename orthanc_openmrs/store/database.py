@@ -19,10 +19,11 @@ from orthanc_openmrs.store.engine import Engine
 from orthanc_openmrs.store.lists import Lists
 from orthanc_openmrs.store.notifications import LINKS, Notifications, notifications
 from orthanc_openmrs.store.person_names import PersonNames
+from orthanc_openmrs.store.procedures import Procedures
 from orthanc_openmrs.store.studies import NEXT_DUE_STUDY, UPDATE_STUDY, Studies, note
 
 
-class Database(Lists, PersonNames, Studies, Notifications, Decisions, Assignments):
+class Database(Lists, PersonNames, Studies, Notifications, Decisions, Assignments, Procedures):
     """All that is kept, as one object; each use case's protocol says what it needs of it."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:

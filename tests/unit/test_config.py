@@ -91,6 +91,18 @@ REFUSED: list[tuple[str, object, str, str]] = [
     ("OpenMRS.PatientMetadata", 65536, "a number", "0 to 65535"),
     ("OpenMRS.PatientMetadata", 1023, "a number", "1024 to"),
     ("OpenMRS.Debug", "true", "text", "true or false"),
+    ("OpenMRS.MPPS", 4243, "a number", "an object"),
+    ("OpenMRS.MPPS.Port", "4243", "text", "a whole number"),
+    ("OpenMRS.MPPS.Port", 0, "a number", "1 to 65535"),
+    ("OpenMRS.MPPS.Port", 4242, "4242", "another"),
+    ("OpenMRS.MPPS.AET", "A\\B", "text", "AE title"),
+    ("OpenMRS.MPPS.Address", 127, "a number", "text"),
+    ("OpenMRS.MPPS.CallingAETs", "CT1", "text", "an array"),
+    ("OpenMRS.MPPS.CallingAETs", ["THIS_TITLE_IS_TOO_LONG"], "text", "AE title"),
+    ("OpenMRS.MPPS.MaxAssociations", 0, "a number", "1 to 1000"),
+    ("OpenMRS.MPPS.Timeout", 0, "a number", "1 to 3600"),
+    ("OpenMRS.MPPS.ImagesWithin", -1, "a number", "0 to 10080"),
+    ("OpenMRS.MPPS.OnDiscontinued", "hide", "text", "offer, leave"),
 ]
 
 

@@ -430,6 +430,20 @@ def test_every_key_of_a_station_is_documented_and_its_example_is_accepted() -> N
     assert settings({**FOUR, "OpenMRS": {"Stations": stations}}).stations["CT1"].days_ahead == 30
 
 
+def test_every_key_of_mpps_is_documented_with_its_default() -> None:
+    properties = SECTION["properties"]["MPPS"]["properties"]
+    rows = {
+        row[0]: row[1:]
+        for row in table(read(CONFIGURATION), "MPPS key | its default | its meaning")
+    }
+    assert list(rows) == list(properties)
+    for key, schema in properties.items():
+        default, meaning = rows[key]
+        if "default" in schema:
+            assert json.loads(default) == schema["default"]
+        assert all(f'"{word}"' in meaning for word in schema.get("enum", ()))
+
+
 def test_every_word_that_a_key_may_have_is_documented() -> None:
     meanings = {
         name: f"{row[1]} {row[2]}"

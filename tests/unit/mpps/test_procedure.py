@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from orthanc_openmrs.model import (
     DiscontinuationReason,
+    KeptProcedure,
     PerformedSeries,
     ProcedureState,
     ScheduledReference,
@@ -16,7 +17,6 @@ from orthanc_openmrs.model import (
 from orthanc_openmrs.mpps.attributes import ATTRIBUTES, Attribute
 from orthanc_openmrs.mpps.datasets import EXPLICIT, IMPLICIT, items, parse, tags, text
 from orthanc_openmrs.mpps.procedure import (
-    Kept,
     Refused,
     create,
     listed_instances,
@@ -29,15 +29,17 @@ UID = "1.2.3"
 SYNTAXES = pytest.mark.parametrize("transfer_syntax", [EXPLICIT, IMPLICIT])
 
 
-def begun(dataset: Dataset | None = None, transfer_syntax: str = EXPLICIT) -> Kept:
+def begun(dataset: Dataset | None = None, transfer_syntax: str = EXPLICIT) -> KeptProcedure:
     return create(UID, encoded(dataset or start(), transfer_syntax), transfer_syntax)
 
 
-def ended(kept: Kept, dataset: Dataset | None = None, transfer_syntax: str = EXPLICIT) -> Kept:
+def ended(
+    kept: KeptProcedure, dataset: Dataset | None = None, transfer_syntax: str = EXPLICIT
+) -> KeptProcedure:
     return update(kept, encoded(dataset or end(), transfer_syntax), transfer_syntax)
 
 
-def dataset_of(kept: Kept) -> Dataset:
+def dataset_of(kept: KeptProcedure) -> Dataset:
     return parse(kept.content, kept.transfer_syntax)
 
 
