@@ -53,6 +53,7 @@ from orthanc_openmrs.store.engine import SchemaTooNew
 from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
+from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.person_names import NameBook
 from orthanc_openmrs.worklist.refresh import Refresher, SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
@@ -161,7 +162,7 @@ def _query_mark() -> str:
 def _reading(sources: _Sources) -> _Reading:
     settings = sources.settings
     verbatim = settings.person_names == "verbatim"
-    normalise = values.verbatim_name if verbatim else values.split_name
+    normalise = values.verbatim_name if verbatim else split_name
     looked_up = settings.person_names == "lookup"
     names = NameBook(sources.client, sources.database, normalise) if looked_up else None
     worklist = Worklist(

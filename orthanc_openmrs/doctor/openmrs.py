@@ -27,6 +27,7 @@ from orthanc_openmrs.openmrs.transport import system_certificates
 from orthanc_openmrs.openmrs.verdicts import judge_empty_update
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
+from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 CONNECT_TIMEOUT = 5
@@ -201,7 +202,7 @@ def worklist(case: Case) -> Iterator[Finding]:
 
 def _read(case: Case, answer: Answer) -> Snapshot:
     verbatim = case.known_settings.person_names == "verbatim"
-    names = PersonNames(values.verbatim_name if verbatim else values.split_name)
+    names = PersonNames(values.verbatim_name if verbatim else split_name)
     today = datetime.now().strftime("%Y%m%d")
     return Snapshot.build(read_list(answer.body), read_at=time.time(), day=today, names=names)
 

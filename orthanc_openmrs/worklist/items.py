@@ -13,6 +13,7 @@ from sys import intern
 from orthanc_openmrs.model import ImagingRequest, ProcedureStep, StepStatus
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.attributes import KNOWN, POSITION
+from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.values import Normaliser, Value
 
 UID_NAMESPACE = uuid.UUID("8f2b7a52-6a3c-5d0e-9f43-0d6c5b1f7e21")
@@ -139,7 +140,7 @@ class PersonNames:
     one text; all others are made by `normalise`.
     """
 
-    normalise: Normaliser = values.split_name
+    normalise: Normaliser = split_name
     structured: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def known(self, request: ImagingRequest) -> str:

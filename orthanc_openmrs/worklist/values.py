@@ -195,30 +195,19 @@ PN_COMPONENT_GROUP = 64
 """Characters in one component group of a PN."""
 
 
-def split_name(text: str) -> Value:
-    """PN of "Given Middle Family": the last word is the family name.
-
-    A text that already has the delimiter `^` is taken as PN.
-    """
-    name = _name_text(text)
-    words = name.split()
-    if "^" in name or len(words) < 2:
-        return _person_name(name)
-    given, *middle, family = words
-    return _person_name("^".join([family, given, " ".join(middle)]))
-
-
 def verbatim_name(text: str) -> Value:
     """PN of a text whose parts nobody knows: all of it in the first component."""
-    return _person_name(_name_text(text))
+    return person_name(name_text(text))
 
 
-def _name_text(text: str) -> str:
+def name_text(text: str) -> str:
+    """A name as one line, without what separates component groups."""
     # "=" separates the alphabetic, ideographic and phonetic groups (PS3.5 6.2.1).
     return clean(text).replace("=", " ")
 
 
-def _person_name(name: str) -> Value:
+def person_name(name: str) -> Value:
+    """PN of components with `^` between them."""
     parts = [" ".join(part.split()) for part in name.split("^")]
     joined = "^".join(parts[:5]).rstrip("^")
     if len(joined) <= PN_COMPONENT_GROUP:

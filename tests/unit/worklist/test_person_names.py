@@ -11,8 +11,8 @@ import pytest
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.model import ImagingRequest
+from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.person_names import NameBook
-from orthanc_openmrs.worklist.values import split_name
 from tests.unit.builders import ALICE, BOB, items, request, within
 from tests.unit.doubles import PATIENCE
 

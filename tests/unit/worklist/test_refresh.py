@@ -15,6 +15,7 @@ import pytest
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.worklist.items import PersonNames
+from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.refresh import (
     COLLECTION_PERIOD,
     LONGEST_PAUSE,
@@ -24,7 +25,7 @@ from orthanc_openmrs.worklist.refresh import (
 )
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
-from orthanc_openmrs.worklist.values import Value, split_name
+from orthanc_openmrs.worklist.values import Value
 from tests.unit.builders import ALICE, FrozenClock, within
 from tests.unit.doubles import PATIENCE
 

@@ -70,16 +70,16 @@ def test_the_same_day_read_again_is_the_same_list_but_younger() -> None:
 
 
 def test_a_name_that_becomes_known_changes_its_patients_items_only() -> None:
-    bobs = request("9", step("91"), patient_id=BOB, patient_name="Bob van Dyk")
+    bobs = request("9", step("91"), patient_id=BOB, patient_name="Bob Marsh Dyk")
     before = snapshot(SEVEN, bobs)
-    names = PersonNames(structured={(BOB, "Bob van Dyk"): "van Dyk^Bob"})
+    names = PersonNames(structured={(BOB, "Bob Marsh Dyk"): "Marsh Dyk^Bob"})
     after = before.at(read_at=1000, day=TODAY, names=names)
     seen = [[now.step(number) for number in ("71", "91")] for now in (before, after)]
     assert [item["PatientName"] for pair in seen for item in pair if item] == [
         "Jones^Alice^Mary",
-        "Dyk^Bob^van",
+        "Dyk^Bob^Marsh",
         "Jones^Alice^Mary",
-        "van Dyk^Bob",
+        "Marsh Dyk^Bob",
     ]
     assert seen[0][0] is seen[1][0]
 
