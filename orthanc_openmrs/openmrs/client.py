@@ -10,6 +10,7 @@ from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.model import Answer
 from orthanc_openmrs.openmrs.answers import read_exception
 from orthanc_openmrs.openmrs.imaging_list import refusal
+from orthanc_openmrs.openmrs.persons import PLAIN_REPRESENTATION, REPRESENTATION
 from orthanc_openmrs.openmrs.transport import MAX_PAGE, Transport
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate, empty_update
 
@@ -40,6 +41,7 @@ class OpenMRSClient:
         self._timeout = timeout
         self._update_timeout = update_timeout
         self._max_response_size = max_response_size
+        self._representation = REPRESENTATION
 
     def get_list(self) -> bytes:
         """The body of `GET worklist/requests`. Raises OpenMRSError with one of PROBLEMS."""
@@ -56,14 +58,19 @@ class OpenMRSClient:
         )
 
     def get_patient(self, uuid: str) -> bytes | None:
-        """The body of `GET patient/{uuid}?v=full` of core REST, None where there is none.
+        """The body of `GET patient/{uuid}` of core REST, None where there is none.
 
         Raises OpenMRSError, also where no core REST is configured.
         """
         if not self._rest_url:
             raise OpenMRSError("not-found", "OpenMRS.RestURL isn't set")
         url = f"{self._rest_url}/patient/{quote(uuid, safe='')}"
-        answer = self._get(url, {"v": "full"})
+        answer = self._get(url, {"v": self._representation})
+        if answer.problem == "server-error" and self._representation != PLAIN_REPRESENTATION:
+            # A core that lacks one of the properties refuses the whole.
+            plain = self._get(url, {"v": PLAIN_REPRESENTATION})
+            if not plain.problem:
+                self._representation, answer = PLAIN_REPRESENTATION, plain
         if answer.status != 404:
             return _whole(answer)
         if answer.body.lstrip()[:1] == b"{":

@@ -5,24 +5,64 @@ know: HTTP, DICOM rules, the database.
 """
 
 import json
+import unicodedata
+from collections import Counter
 from typing import Any
 
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.model import Demographics
 from orthanc_openmrs.openmrs.texts import whole_characters
 
+REPRESENTATION = (
+    "custom:(uuid,voided,auditInfo,identifiers:(identifier,voided),person:(gender,birthdate,"
+    "birthdateEstimated,voided,preferredName:full,names:full))"
+)
+"""What is asked of a patient: "full" has no prefix, suffix or degree of a name."""
+
+PLAIN_REPRESENTATION = "full"
+"""The same where core REST refuses that one."""
+
+_COMPONENTS = (
+    ("familyNamePrefix", "familyName", "familyName2"),
+    ("givenName",),
+    ("middleName",),
+    ("prefix",),
+    ("familyNameSuffix", "degree"),
+)
+"""Core's fields of a name, by the components of PN (PS3.5 6.2.1.1)."""
+
 
 def read_person_name(body: bytes) -> str:
-    """ "Family^Given^Middle" of core REST's patient, "" where it has no structured name."""
+    """ "Family^Given^Middle^Prefix^Suffix" of core REST's patient, "" where it has no structured
+    name. A name of one part is the family name."""
     try:
         name = json.loads(body)["person"]["preferredName"]
-        family, given, middle = (
-            name.get(key) or "" for key in ("familyName", "givenName", "middleName")
-        )
-        parts = [str(part).replace("^", " ").strip() for part in (family, given, middle)]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return whole_characters("^".join(parts).rstrip("^"))
+    return "^".join(_components(name)).rstrip("^") if isinstance(name, dict) else ""
+
+
+def _components(name: dict[str, Any]) -> list[str]:
+    family, given, middle, *rest = (
+        " ".join(
+            _written(name, field).replace("^", " ").replace("=", " ").strip() for field in fields
+        ).strip()
+        for fields in _COMPONENTS
+    )
+    if given and not family and not middle:
+        family, given = given, ""
+    return [family, given, middle, *rest]
+
+
+def keeps_every_word(structured: str, listed: str) -> bool:
+    """Whether a structured name has each word of the name as the list has it: where core's fields
+    say less than its layout shows, the list's own text is the better one."""
+    return not _words(listed) - _words(structured)
+
+
+def _words(name: str) -> Counter[str]:
+    folded = unicodedata.normalize("NFKC", name).casefold().replace("^", " ").replace("=", " ")
+    return Counter(word for part in folded.split() if (word := part.strip(",;")))
 
 
 _MOST_OF_A_KIND = 20
@@ -57,9 +97,7 @@ def read_patient(body: bytes) -> Demographics:
 
 def _structured(name: dict[str, Any]) -> str:
     """ "Family^Given^Middle", or the text that is displayed where there are no parts."""
-    parts = [_written(name, key) for key in ("familyName", "givenName", "middleName")]
-    joined = "^".join(part.replace("^", " ").replace("=", " ") for part in parts).rstrip("^")
-    return joined or _written(name, "display")
+    return "^".join(_components(name)[:3]).rstrip("^") or _written(name, "display")
 
 
 def _entries(source: dict[str, Any], key: str) -> list[dict[str, Any]]:

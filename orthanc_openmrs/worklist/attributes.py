@@ -70,7 +70,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     # Imaging Service Request
     Attribute("AccessionNumber", _REQUEST, "2", known=True),
     Attribute("RequestingPhysician", _REQUEST, "2", known=True),
-    Attribute("ReferringPhysicianName", _REQUEST, "2"),
+    Attribute("ReferringPhysicianName", _REQUEST, "2", known=True),
     # Visit
     Attribute("AdmissionID", _REQUEST, "2"),
     Attribute("CurrentPatientLocation", _REQUEST, "2"),

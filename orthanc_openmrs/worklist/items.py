@@ -209,6 +209,8 @@ def _build_item(
         if value.warning:
             problems[rule.keyword] = value.warning
 
+    # OpenMRS compares the images' referring physician with the request's requesting one.
+    made["ReferringPhysicianName"] = made["RequestingPhysician"]
     made["ScheduledProcedureStepStatus"] = _STEP_STATUS[step.status]
     uid = _uid_of_openmrs(request, shared)
     made["StudyInstanceUID"] = uid.text or study_instance_uid(request)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
-from orthanc_openmrs.openmrs.persons import read_person_name
+from orthanc_openmrs.openmrs.persons import keeps_every_word, read_person_name
 from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.items import PersonNames, WorklistItem
 from orthanc_openmrs.worklist.values import Normaliser
@@ -81,7 +81,11 @@ class NameBook(Worker):
     def start(self) -> None:
         """Take up the kept names and begin to look up."""
         try:
-            self._known = self._store.load_person_names()
+            kept = self._store.load_person_names()
+            # Older versions kept names of which they had read three parts only.
+            self._known = {
+                person: name for person, name in kept.items() if keeps_every_word(name, person[1])
+            }
         except StoreError as problem:
             _log.error("the kept names can't be read: %s", problem)
         self._publish()
@@ -137,7 +141,7 @@ class NameBook(Worker):
     def _look_up(self, person: _Person) -> None:
         body = self._source.get_patient(person[0])
         name = read_person_name(body) if body is not None else ""
-        if name:
+        if name and keeps_every_word(name, person[1]):
             self._unpublished += self._known.get(person) != name
             self._known[person] = name
             self._store.save_person_name(person, name)

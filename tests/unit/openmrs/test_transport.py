@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.persons import REPRESENTATION
 from orthanc_openmrs.openmrs.transport import MAX_PAGE, Transport
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from tests.unit.doubles import Play, Server, answer, serving
@@ -97,7 +98,7 @@ def test_the_status_of_a_step_is_posted_beside_the_configured_url(
 def test_a_patient_is_asked_for_by_uuid(server: Server, uuid: str, path: str) -> None:
     assert client_of(server).get_patient(uuid) == b"[]"
     assert server.asked[0].path.endswith(path)
-    assert server.asked[0].query == {"v": ["full"]}
+    assert server.asked[0].query == {"v": [REPRESENTATION]}
     server.play = lambda handler: answer(handler, b' {"error": {}}', 404)
     assert client_of(server).get_patient(uuid) is None
     for page in (b"", b"<html>"):  # of a servlet container: OpenMRS says nothing of a patient
@@ -132,6 +133,19 @@ def test_no_secret_is_in_the_repr_of_a_client_or_its_session(server: Server) -> 
     token = base64.b64encode(f"zoë:{SECRET}".encode()).decode()
     texts = f"{client!r}{client}{transport!r}{session!r}{session.auth!r}{transport._auth}"
     assert not any(secret in texts for secret in (SECRET, "wörd", token))
+
+
+def test_a_core_that_refuses_the_representation_is_asked_plainly_from_then_on(
+    server: Server,
+) -> None:
+    def play(handler: BaseHTTPRequestHandler) -> None:
+        known = handler.path.endswith("?v=full")
+        answer(handler, b'{"uuid": "p"}' if known else b'{"error": {}}', 200 if known else 400)
+
+    server.play = play
+    client = client_of(server)
+    assert [client.get_patient(uuid) for uuid in "pq"] == [b'{"uuid": "p"}'] * 2
+    assert [asked.query["v"] for asked in server.asked] == [[REPRESENTATION], ["full"], ["full"]]
 
 
 # --- what is answered ----------------------------------------------------------------------

@@ -31,6 +31,13 @@ PINNED = "2.25.90483304857919685665484510681402529412"
 """The UID of request 7 of Alice, accession ACC-7. Studies in the field bear it: never change it."""
 
 
+def test_the_referring_physician_is_the_one_that_openmrs_compares_the_images_with() -> None:
+    for physician in ("Dr. Who", "", "x" * 100):
+        (found,) = items(request("7", requesting_physician=physician))
+        assert found["ReferringPhysicianName"] == found["RequestingPhysician"]
+        assert not any(text.startswith("Referring") for text in found.warnings)
+
+
 # --- StudyInstanceUID ----------------------------------------------------------------------
 
 

@@ -198,7 +198,6 @@ def test_no_query_of_a_scanner_takes_long(vr: str) -> None:
         ({"PregnancyStatus": "0"}, {}, True, "dcmjs-dimse's default query"),
         ({"PatientWeight": "70", "MedicalAlerts": "no*"}, {}, True, "unknown to OpenMRS"),
         ({"AdmissionID": "1", "InstitutionName": "A"}, {}, True, "unknown to OpenMRS"),
-        ({"ReferringPhysicianName": "Who"}, {}, True, "unknown to OpenMRS"),
         ({"4320,1234": "x", "0009,1001": "y"}, {}, True, "known to nobody"),
         ({"RequestedProcedureCodeSequence": "P5"}, {}, True, "a sequence with an item"),
         ({}, {"ScheduledProtocolCodeSequence": "P5"}, True, "in the step too: it is left away"),
