@@ -6,6 +6,7 @@ Decides the bytes. Must not know what is asked for, nor sockets: the wire sends 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 JSON = "application/json;charset=UTF-8"
 HTML = "text/html;charset=utf-8"
@@ -44,25 +45,27 @@ def page_answer(status: int, title: str = "HTTP Status") -> Answer:
     return Answer(status, page.encode(), HTML)
 
 
+Form = Literal["whole", "cut", "breaks"]
+"""200 with the object; 500 with the object cut off; 200 in chunks that break off."""
+
+
 class ServerException(Exception):
     """An exception that the module's controller doesn't catch.
 
-    `form`: how a core of 2.5 and later writes it, one of FORMS. `old_status`: of the page that
-    an earlier core sends instead.
+    `form`: how a core of 2.5 and later writes it. `old_status`: of the page that an earlier core
+    sends instead.
     """
 
-    def __init__(self, message: str, form: str = "whole", old_status: int = 500) -> None:
+    def __init__(self, message: str, form: Form = "whole", old_status: int = 500) -> None:
         super().__init__(message)
         self.message = message
         self.form = form
         self.old_status = old_status
 
     def answer(self, *, old_core: bool = False) -> Answer:
-        return page_answer(self.old_status) if old_core else exception_answer(*self.told)
-
-    @property
-    def told(self) -> tuple[str, str]:
-        return self.message, self.form
+        if old_core:
+            return page_answer(self.old_status)
+        return exception_answer(self.message, self.form)
 
 
 def data_error(what: str) -> ServerException:
@@ -70,11 +73,7 @@ def data_error(what: str) -> ServerException:
     return ServerException(f"could not execute statement; nested exception: {what}", "cut")
 
 
-FORMS = ("whole", "cut", "breaks")
-"""200 with the object; 500 with the object cut off; 200 in chunks that break off."""
-
-
-def exception_answer(message: str, form: str = "whole") -> Answer:
+def exception_answer(message: str, form: Form = "whole") -> Answer:
     """The object that Spring makes of an exception, in one of its three forms."""
     body = encode(exception_object(message))
     if form == "cut":

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from .answers import ServerException, encode
 
 CALLBACK_TIMEOUT = 10.0
+CHANGES = 1000
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,25 @@ class Callback:
 
 
 class Orthanc:
+    """One Orthanc, and how far its changes were read."""
+
     def __init__(self, url: str, callbacks: list[Callback]) -> None:
         self._url = url
         self._callbacks = callbacks
+        self._since = 0
 
-    def look_for_changes(self, study_instance_uid: str | None) -> None:
-        """`/changes`, then the study that it would find there; a failure is noted only."""
-        self._call("GET", "/changes?limit=1")
-        for study in self._find(study_instance_uid):
-            self._call("GET", f"/studies/{study}")
+    def look_for_changes(self) -> None:
+        """All changes since the last time, and each study that came; a failure is noted only."""
+        while True:
+            answer = self._call("GET", f"/changes?limit={CHANGES}&since={self._since}")
+            if answer is None:
+                return
+            for change in answer["Changes"]:
+                if change["ChangeType"] in ("NewStudy", "StableStudy"):
+                    self._call("GET", f"/studies/{change['ID']}")
+            self._since = answer["Last"]
+            if answer["Done"]:
+                return
 
     def patient_id(self, study_instance_uid: str) -> str:
         """PatientID of a study's images. Raises ServerException where it can't be read."""
@@ -44,8 +55,8 @@ class Orthanc:
                 return str(read.get("PatientMainDicomTags", {}).get("PatientID", "")).strip()
         raise ServerException(f"Study {study_instance_uid} could not be read from Orthanc")
 
-    def _find(self, study_instance_uid: str | None) -> list[str]:
-        query = {"Level": "Study", "Query": {"StudyInstanceUID": study_instance_uid or ""}}
+    def _find(self, study_instance_uid: str) -> list[str]:
+        query = {"Level": "Study", "Query": {"StudyInstanceUID": study_instance_uid}}
         return self._call("POST", "/tools/find", query) or []
 
     def _call(self, method: str, path: str, body: object = None) -> Any:

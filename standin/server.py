@@ -72,6 +72,7 @@ class Standin:
         self.orthanc_url = orthanc_url
         self.behaviour = Behaviour()
         self.callbacks: list[Callback] = []
+        self._orthancs: dict[str, Orthanc] = {}
         self._core = CoreRest(self.records, self.orders, self)
         self._faults = Faults()
         self._log: OrderedDict[int, LoggedRequest] = OrderedDict()
@@ -152,7 +153,7 @@ class Standin:
         method: str | None = None,
         times: int | None = None,
     ) -> None:
-        """`path` is a part of the request's path; without it the fault hits all of /openmrs."""
+        """`path` is a part of the request's path; without it the fault hits all but /standin."""
         self._faults.set(Rule(fault, path, method, times))
 
     def clear_faults(self, path: str | None = None) -> None:
@@ -173,7 +174,7 @@ class Standin:
 
     @property
     def requests_log(self) -> list[LoggedRequest]:
-        """The requests to /openmrs, oldest first, the last LOG_SIZE of them."""
+        """The requests but those to /standin, oldest first, the last LOG_SIZE of them."""
         with self._log_lock:
             return list(self._log.values())
 
@@ -244,7 +245,7 @@ class Standin:
             return Route("GET", frozenset(), lambda: self._studies(received))
         return self._core.route(received, privileges)
 
-    def _asks(self, route: "Route") -> bool:
+    def _asks(self, route: Route) -> bool:
         """Whether this route looks at who asks."""
         return route.of_core or self.behaviour.enforces_privileges
 
@@ -286,9 +287,7 @@ class Standin:
     def _update(self, received: Received) -> Answer:
         dialect = self.dialect
         posted = Posted(received.query, received.content_type, received.body)
-        orthanc = None
-        if dialect.calls_back and self.orthanc_url:
-            orthanc = Orthanc(self.orthanc_url, self.callbacks)
+        orthanc = self._orthanc() if dialect.calls_back else None
         site = Site(
             self.records,
             lambda uid: orthanc.patient_id(uid) if orthanc else None,
@@ -302,7 +301,7 @@ class Standin:
         if verdict.completes:
             uid = verdict.study_instance_uid
             if orthanc:
-                orthanc.look_for_changes(uid)
+                orthanc.look_for_changes()
             if len(uid or "") > UID_COLUMN:
                 raise data_error("Data too long for column 'study_instance_uid'")
             try:  # saved only now: a list read during the call back shows the step still open
@@ -310,6 +309,10 @@ class Standin:
             except (DuplicateValue, KeyError):
                 raise data_error(f"Duplicate entry '{uid}' for key") from None
         return verdict.answer
+
+    def _orthanc(self) -> Orthanc | None:
+        url = self.orthanc_url
+        return self._orthancs.setdefault(url, Orthanc(url, self.callbacks)) if url else None
 
     def _step_status(self, received: Received) -> Answer:
         throws = self.dialect.step_status_throws

@@ -50,7 +50,15 @@ class _Handler(BaseHTTPRequestHandler):
             orthanc.statuses.append(orthanc.standin.records.statuses())
         study = {"PatientMainDicomTags": {"PatientID": orthanc.patient_id}}
         found = ["abc"] if orthanc.patient_id is not None else []
-        answer = json.dumps({"/tools/find": found, "/studies/abc": study}.get(self.path, {}))
+        kinds = ("NewInstance", "NewStudy", "StableStudy")
+        changes = [{"ChangeType": kind, "ID": "abc"} for kind in kinds]
+        pages = {
+            "/changes?limit=1000&since=0": {"Changes": changes[:2], "Last": 2, "Done": False},
+            "/changes?limit=1000&since=2": {"Changes": changes[2:], "Last": 3, "Done": True},
+            "/changes?limit=1000&since=3": {"Changes": [], "Last": 3, "Done": True},
+        }
+        answers = {"/tools/find": found, "/studies/abc": study, **pages}
+        answer = json.dumps(answers[self.path])
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -80,12 +88,18 @@ def test_an_update_calls_orthanc_back_since_it_is_json(generation: str, orthanc:
         body["seriesList"][0]["performedProcedureStepID"] = "1"
         assert post(standin, body, query(1)).status == 200
         assert standin.records.statuses() == {1: "completed"}
+        orthanc.standin = None
+        assert post(standin, body, query(1)).status == 200
     if generation in ("v0", "v1"):
         assert orthanc.seen == []
         return
     asked = [(path, body) for path, body, _ in orthanc.seen]
-    changes = [("/changes?limit=1", ""), ("/tools/find", FIND), ("/studies/abc", "")]
-    assert asked == (changes[1:] if generation == "v3" else []) + changes
+    read = ("/studies/abc", "")
+    changes = [(f"/changes?limit=1000&since={since}", "") for since in (0, 2, 3)]
+    first = [changes[0], read, changes[1], read]
+    again = [changes[2]]
+    looked_up = [("/tools/find", FIND), read] if generation == "v3" else []
+    assert asked == [*looked_up, *first, *looked_up, *again]
     assert {authorization for *_, authorization in orthanc.seen} == {AUTHORIZATION}
     assert [s for s in orthanc.statuses if s != {1: "scheduled"}] == []  # not saved yet
     assert {callback.status for callback in standin.callbacks} == {200}
@@ -95,10 +109,8 @@ def test_an_orthanc_that_is_away_is_noted_and_not_fatal() -> None:
     with Standin("v2", orthanc_url="http://127.0.0.1:1") as standin:
         assert post(standin, update(add(standin), 1)).status == 200
         assert standin.records.statuses() == {1: "completed"}
-        assert [(c.path, c.status) for c in standin.callbacks] == [
-            ("/changes?limit=1", None),
-            ("/tools/find", None),
-        ]
+        (callback,) = standin.callbacks
+        assert (callback.path, callback.status) == ("/changes?limit=1000&since=0", None)
 
 
 def told_by_v3(patient_id: str | None, orthanc: Orthanc) -> Reply:
