@@ -208,6 +208,7 @@ def _mapping(sources: _Sources, reading: _Reading) -> _Mapping:
     synchroniser = Synchroniser(studies)
     patients = Patients(
         get_patient=sources.client.get_patient,
+        find_patients=sources.client.find_patients,
         snapshot=reading.snapshot,
         source_status=reading.status,
         timeout=sources.settings.timeout,

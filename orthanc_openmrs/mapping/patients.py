@@ -5,17 +5,22 @@ a stack of 100 KiB, which a TLS handshake or a document that is nested deeply wo
 not know: HTTP, how candidates are found.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import TypeVar
 
 from orthanc_openmrs.errors import NotFound, OpenMRSError
 from orthanc_openmrs.mapping.candidates import Patient, patient_of
-from orthanc_openmrs.mapping.ownership import same_patient
+from orthanc_openmrs.mapping.ownership import is_uuid, same_patient
 from orthanc_openmrs.model import Demographics
-from orthanc_openmrs.openmrs.persons import read_patient
+from orthanc_openmrs.openmrs.persons import read_patient, read_patients
+from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import WorklistItem
+from orthanc_openmrs.worklist.matching import holds
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
@@ -30,20 +35,44 @@ by itself (one patient without a birth date) says nothing of core REST."""
 
 _T = TypeVar("_T")
 
+_log = logging.getLogger(__name__)
+
+
+class ToldBy(StrEnum):
+    """Who says so."""
+
+    OPENMRS = "openmrs"
+    WORKLIST = "worklist"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A patient, to be told from others. `patient` is its uuid; the birth date is a DA."""
+
+    patient: str
+    name: str = field(default="", repr=False)
+    birth_date: str = field(default="", repr=False)
+    birth_date_estimated: bool = False
+    sex: str = field(default="", repr=False)
+    identifiers: tuple[str, ...] = field(default=(), repr=False)
+    told_by: ToldBy = ToldBy.OPENMRS
+
 
 class Patients:
     """The patients of OpenMRS. `get_patient` gives a patient's document, None where there is
-    none; `timeout` are the seconds that it may take."""
+    none, `find_patients` that of a search; `timeout` are the seconds that either may take."""
 
     def __init__(
         self,
         *,
         get_patient: Callable[[str], bytes | None],
+        find_patients: Callable[[str, int], bytes],
         snapshot: Callable[[], Snapshot | None],
         source_status: Callable[[], SourceStatus],
         timeout: float,
     ) -> None:
         self._get_patient = get_patient
+        self._find_patients = find_patients
         self._snapshot = snapshot
         self._source_status = source_status
         self._timeout = timeout
@@ -54,7 +83,7 @@ class Patients:
         worklist knows none; OpenMRSError where neither tells."""
         items = list(self._items(uuid))
         return patient_of(
-            self._demographics(uuid, items),
+            self._known(uuid, items)[0],
             accession_numbers=(
                 number
                 for item in items
@@ -67,26 +96,61 @@ class Patients:
             ),
         )
 
+    def person(self, uuid: str) -> Person:
+        """Who this is, to be shown. Raises what `patient` raises."""
+        items = list(self._items(uuid))
+        found, told_by = self._known(uuid, items)
+        return _person(uuid, found, told_by)
+
+    def search(self, words: str, limit: int) -> list[Person]:
+        """Patients by name, identifier or uuid: OpenMRS's, the worklist's while it is away."""
+        if is_uuid(words):
+            try:
+                return [self.person(words)]
+            except NotFound:
+                return []
+        if self._source_status().error_kind not in AWAY:
+            try:
+                found = self._ask(lambda: read_patients(self._find_patients(words, limit)))
+            except OpenMRSError as problem:
+                _log.info("patients are those of the worklist: %s", problem)
+            else:
+                return [_person(uuid, one, ToldBy.OPENMRS) for uuid, one in found[:limit]]
+        return self._listed_like(words, limit)
+
+    def _listed_like(self, words: str, limit: int) -> list[Person]:
+        snapshot = self._snapshot()
+        wanted = holds(words)
+        of_patient: dict[str, list[WorklistItem]] = {}
+        for item in snapshot.items if snapshot else ():
+            uuid = item.request.patient_id
+            if uuid and (uuid in of_patient or len(of_patient) < limit) and wanted(item):
+                of_patient.setdefault(uuid, []).append(item)
+        return [
+            replace(_person(uuid, _listed(items), ToldBy.WORKLIST), name=items[0]["PatientName"])
+            for uuid, items in of_patient.items()
+        ]
+
     def _items(self, uuid: str) -> Iterator[WorklistItem]:
         snapshot = self._snapshot()
         for item in snapshot.items if snapshot else ():
             if same_patient(item.request.patient_id, uuid):
                 yield item
 
-    def _demographics(self, uuid: str, items: list[WorklistItem]) -> Demographics:
+    def _known(self, uuid: str, items: list[WorklistItem]) -> tuple[Demographics, ToldBy]:
         if items and self._source_status().error_kind in AWAY:
-            return _listed(items)
+            return _listed(items), ToldBy.WORKLIST
         try:
             found = self._ask(lambda: self._read(uuid))
         except OpenMRSError:
             if items:
-                return _listed(items)
+                return _listed(items), ToldBy.WORKLIST
             raise
         if found is None:
             if items:  # early modules list patients by an identifier's uuid
-                return _listed(items)
+                return _listed(items), ToldBy.WORKLIST
             raise NotFound(f"OpenMRS has no patient {uuid}")
-        return found
+        return found, ToldBy.OPENMRS
 
     def _read(self, uuid: str) -> Demographics | None:
         body = self._get_patient(uuid)
@@ -110,6 +174,18 @@ class Patients:
             return answer.result(self._timeout)
         except TimeoutError:
             raise OpenMRSError("timeout", f"no answer within {self._timeout:g} s") from None
+
+
+def _person(uuid: str, found: Demographics, told_by: ToldBy) -> Person:
+    return Person(
+        patient=uuid,
+        name=next(iter(found.names), ""),
+        birth_date=values.dicom_date(found.birth_date).text,
+        birth_date_estimated=found.birth_date_estimated,
+        sex=values.sex(found.sex).text,
+        identifiers=found.identifiers,
+        told_by=told_by,
+    )
 
 
 def _listed(items: list[WorklistItem]) -> Demographics:

@@ -78,6 +78,16 @@ class OpenMRSClient:
         # A page: of a servlet container where OpenMRS isn't, or not yet.
         raise OpenMRSError("not-found", "HTTP 404, not by core REST: see OpenMRS.RestURL")
 
+    def find_patients(self, words: str, limit: int) -> bytes:
+        """The body of `GET patient?q=` of core REST: by name or identifier.
+
+        Raises OpenMRSError, also where no core REST is configured.
+        """
+        if not self._rest_url:
+            raise OpenMRSError("not-found", "OpenMRS.RestURL isn't set")
+        query = {"q": words, "limit": str(limit), "v": REPRESENTATION}
+        return _whole(self._get(f"{self._rest_url}/patient", query))
+
     def get_session(self) -> bytes | None:
         """The body of `GET session` of core REST, None where none is configured or it fails."""
         if not self._rest_url:

@@ -69,6 +69,28 @@ _MOST_OF_A_KIND = 20
 """Names and identifiers of a patient that are read."""
 
 
+def read_patients(body: bytes) -> list[tuple[str, Demographics]]:
+    """The patients that a search of core REST found, each with its uuid. What is none is left out.
+
+    Raises OpenMRSError where it is no list of them at all, as a sign-in page.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    results = document.get("results") if isinstance(document, dict) else None
+    if not isinstance(results, list):
+        raise OpenMRSError("not-a-patient", "the answer is no list of patients of core REST")
+    return [
+        (_written(one, "uuid"), _demographics(one))
+        for one in results
+        if isinstance(one, dict)
+        and one.get("voided") is not True
+        and isinstance(one.get("person"), dict)
+        and _written(one, "uuid")
+    ]
+
+
 def read_patient(body: bytes) -> Demographics:
     """Core REST's patient. What is missing or no text is left out.
 
@@ -78,9 +100,14 @@ def read_patient(body: bytes) -> Demographics:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
-    person = document.get("person") if isinstance(document, dict) else None
-    if not isinstance(person, dict):
+    if not isinstance(document, dict) or not isinstance(document.get("person"), dict):
         raise OpenMRSError("not-a-patient", "the answer is no patient of core REST")
+    return _demographics(document)
+
+
+def _demographics(document: dict[str, Any]) -> Demographics:
+    """Of a patient that has a person."""
+    person = document["person"]
     names = _entries(person, "names")
     preferred = person.get("preferredName")
     if isinstance(preferred, dict):

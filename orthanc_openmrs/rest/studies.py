@@ -10,7 +10,8 @@ from typing import Any
 from orthanc_openmrs.mapping.finder import Finder, Question
 from orthanc_openmrs.mapping.mapping import MappedStudy, PatientMapping
 from orthanc_openmrs.mapping.ownership import Source, is_uuid
-from orthanc_openmrs.mapping.patients import Patients
+from orthanc_openmrs.mapping.patients import Patients, Person, ToldBy
+from orthanc_openmrs.mapping.search import LONGEST_SEARCH
 from orthanc_openmrs.mapping.viewers import ViewerSettings, prefix_of, viewer_links
 from orthanc_openmrs.model import Notification
 from orthanc_openmrs.rest.arguments import days, json_body, number, yes_or_no
@@ -33,6 +34,7 @@ from orthanc_openmrs.rest.schemas import (
     Parameter,
     Schema,
     array,
+    choice,
     record,
 )
 
@@ -41,6 +43,12 @@ USUAL_PAGE = 100
 
 USUAL_CANDIDATES = 20
 """Candidates, where no `limit` is asked for."""
+
+MOST_PATIENTS = 50
+"""Patients of one answer."""
+
+SHORTEST_SEARCH = 2
+"""Characters: OpenMRS finds nobody by fewer."""
 
 MOST_CANDIDATES = 100
 """Candidates of one answer."""
@@ -76,6 +84,21 @@ STUDY = Keys[MappedStudy](
 )
 """A study; the viewers that the answer adds depend on who asks."""
 
+PATIENT = Keys[Person](
+    {
+        "Patient": (NAME, lambda found: found.patient),
+        "PatientName": (TEXT, lambda found: found.name),
+        "PatientBirthDate": (TEXT, lambda found: found.birth_date),
+        "BirthDateEstimated": (FLAG, lambda found: found.birth_date_estimated),
+        "PatientSex": (TEXT, lambda found: found.sex),
+        "Identifiers": (TEXTS, lambda found: list(found.identifiers)),
+        "Source": (choice(*ToldBy), lambda found: found.told_by.value),
+    }
+)
+"""A patient of OpenMRS; Patient is its uuid, Source who says so."""
+
+_PATIENT = Named("Patient", record(**PATIENT.schemas))
+
 _KEYS: dict[str, Schema] = {
     **STUDY.schemas,
     "Viewers": {"type": "object", "additionalProperties": TEXT},
@@ -105,6 +128,14 @@ DATE = Parameter("date", "the StudyDate: 20250703, or from 20250701 to 20250703 
 MODALITY = Parameter("modality", "only studies with a series of this modality", TEXT)
 NEWEST = Parameter("newest", "the newest first, else in Orthanc's order", FLAG)
 ASSIGNED = Parameter("assigned", "only those that are somebody's, or nobody's", FLAG)
+WHO = Parameter(
+    "search",
+    "a name, an identifier or a uuid",
+    {"type": "string", "minLength": SHORTEST_SEARCH, "maxLength": LONGEST_SEARCH},
+)
+PATIENTS = Parameter(
+    "limit", "patients at most", {"type": "integer", "minimum": 1, "maximum": MOST_PATIENTS}
+)
 CANDIDATES = Parameter(
     "limit", "candidates at most", {"type": "integer", "minimum": 1, "maximum": MOST_CANDIDATES}
 )
@@ -134,6 +165,26 @@ class StudyRoutes:
         """Every route."""
         of_patient = "/openmrs/patients/{uuid}/studies"
         return [
+            Route(
+                "GET",
+                "/openmrs/patients",
+                self.find_patients,
+                "findPatients",
+                "Patients of OpenMRS by name, identifier or uuid",
+                query=(WHO, PATIENTS),
+                answer={**array(_PATIENT), "maxItems": MOST_PATIENTS},
+                errors=(503,),
+            ),
+            Route(
+                "GET",
+                "/openmrs/patients/{uuid}",
+                self.person,
+                "getPatient",
+                "Who a patient is",
+                PATIENT_IN_PATH,
+                answer=_PATIENT,
+                errors=(503,),
+            ),
             Route(
                 "GET",
                 of_patient,
@@ -199,6 +250,20 @@ class StudyRoutes:
                 errors=(409, 503),
             ),
         ]
+
+    def find_patients(self, request: Request) -> Response:
+        """GET /openmrs/patients"""
+        limit = number(request, "limit", USUAL_CANDIDATES, 1, MOST_PATIENTS)
+        words = request.query.get("search", "").strip()
+        if not SHORTEST_SEARCH <= len(words) <= LONGEST_SEARCH:
+            raise HttpError(
+                400, f"search must have from {SHORTEST_SEARCH} to {LONGEST_SEARCH} characters"
+            )
+        return answer([PATIENT.describe(one) for one in self._patients.search(words, limit)])
+
+    def person(self, request: Request, uuid: str) -> Response:
+        """GET /openmrs/patients/{uuid}"""
+        return answer(PATIENT.describe(self._patients.person(_patient(uuid))))
 
     def patient(self, request: Request, uuid: str) -> Response:
         """GET /openmrs/patients/{uuid}/studies"""

@@ -120,3 +120,26 @@ def refused(orthanc: ScratchOrthanc, uuid: str, query: str = "") -> int:
     assert response.json()["HttpStatus"] == response.status_code
     assert ("Retry-After" in response.headers) is (response.status_code == 503)
     return response.status_code
+
+
+def test_patients_are_found_in_openmrs_and_in_the_list_while_it_is_away(
+    openmrs: Standin, start_orthanc: Start
+) -> None:
+    patient = openmrs.records.add_patient("Nguyễn", "Thị Mai", "", "1988-04-02", "F")
+    openmrs.records.add_request(patient, description="Head", steps=[StepFields("CT")])
+    unlisted = openmrs.records.add_patient("Ngugi", "Mwangi", "", "1990-01-01", "M")
+    orthanc = start_orthanc({"RefreshInterval": 1})
+
+    def find(words: str) -> dict[str, str]:
+        found = orthanc.get("/openmrs/patients", params={"search": words})
+        return {one["Patient"]: one["Source"] for one in found}
+
+    eventually(lambda: len(orthanc.get("/openmrs/worklist")) == 1, "no list")
+    assert find("ng") == {patient.uuid: "openmrs", unlisted.uuid: "openmrs"}
+    assert find(unlisted.identifier) == {unlisted.uuid: "openmrs"}
+    assert find(unlisted.uuid) == {unlisted.uuid: "openmrs"}
+    assert find("f" * 36) == {}
+    found = orthanc.get(f"/openmrs/patients/{unlisted.uuid}")
+    assert (found["PatientBirthDate"], found["Identifiers"]) == ("19900101", [unlisted.identifier])
+    openmrs.stop()
+    assert find("nguyen") == {patient.uuid: "worklist"}

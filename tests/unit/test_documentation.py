@@ -19,12 +19,18 @@ from orthanc_openmrs.mapping.candidates import Evidence
 from orthanc_openmrs.mapping.finder import MOST_STUDIES
 from orthanc_openmrs.mapping.likeness import LONGEST_NAME, MOST_WORDS
 from orthanc_openmrs.mapping.mapping import MOST_RANKED
+from orthanc_openmrs.mapping.search import LONGEST_SEARCH
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
 from orthanc_openmrs.openmrs.imaging_list import MAX_STEPS
 from orthanc_openmrs.rest.messages import CODES, OTHER_CODES, REASONS
 from orthanc_openmrs.rest.router import LARGEST_BODY
 from orthanc_openmrs.rest.schemas import LARGEST_PAGE
-from orthanc_openmrs.rest.studies import MOST_CANDIDATES, USUAL_CANDIDATES
+from orthanc_openmrs.rest.studies import (
+    MOST_CANDIDATES,
+    MOST_PATIENTS,
+    SHORTEST_SEARCH,
+    USUAL_CANDIDATES,
+)
 from orthanc_openmrs.rest.worklist import FILTERS
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, Attribute, Level
 from orthanc_openmrs.worklist.items import WorklistItem
@@ -246,6 +252,7 @@ def test_every_route_has_a_curl_example_that_reaches_it(app: Application) -> Non
         ("POST /openmrs/worklist/refresh", "/worklist/refresh", {}),
         ("GET /openmrs/notifications", "/notifications", {}),
         ("GET /openmrs/notifications/{id}", "/notifications/2", {}),
+        ("GET /openmrs/patients", "/patients", {"search": "doe"}),
         ("GET /openmrs/patients/{uuid}/studies", f"/patients/{ALICE}/studies", {}),
         ("GET /openmrs/patients/{uuid}/candidates", f"/patients/{BOB}/candidates", {}),
         ("GET /openmrs/studies", "/studies", {"assigned": "true"}),
@@ -291,6 +298,11 @@ def test_every_argument_and_every_word_for_a_state_is_documented(app: Applicatio
     studies = section(read(REST), "GET /openmrs/studies")
     refused = json.loads(app.ask("/studies", x="1").body)["Details"]
     assert arguments(studies) == set(refused.removeprefix("arguments are: ").split(", "))
+    patients = section(read(REST), "GET /openmrs/patients")
+    refused = json.loads(app.ask("/patients", x="1").body)["Details"]
+    assert arguments(patients) == set(refused.removeprefix("arguments are: ").split(", "))
+    assert f"from {SHORTEST_SEARCH} to {LONGEST_SEARCH} characters" in patients
+    assert f"{USUAL_CANDIDATES} if it isn't given, {MOST_PATIENTS} at most" in patients
     assert f"Up to {MOST_STUDIES:,} studies" in studies
     told = section(read(REST), "GET /openmrs/notifications")
     refused = json.loads(app.ask("/notifications", x="1").body)["Details"]

@@ -48,6 +48,7 @@ def nobody() -> Patients:
     """An OpenMRS without patients."""
     return Patients(
         get_patient=lambda uuid: None,
+        find_patients=lambda words, limit: b'{"results": []}',
         snapshot=lambda: None,
         source_status=SourceStatus,
         timeout=1,

@@ -11,7 +11,7 @@ from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping import mapping as module
 from orthanc_openmrs.mapping.candidates import Patient, patient_of
 from orthanc_openmrs.mapping.mapping import PatientMapping
-from orthanc_openmrs.mapping.patients import MOST_ASKING, Patients
+from orthanc_openmrs.mapping.patients import MOST_ASKING, Patients, Person
 from orthanc_openmrs.model import Demographics, RequestList, StepStatus
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.refresh import SourceStatus
@@ -57,6 +57,7 @@ def patients(
 
     return Patients(
         get_patient=get_patient,
+        find_patients=lambda words, limit: get_patient(words) or b"",
         snapshot=lambda: SNAPSHOT if listed else None,
         source_status=lambda: status,
         timeout=5,
@@ -95,6 +96,59 @@ def test_where_neither_knows_it_is_said_why() -> None:
         assert caught.value.kind == problem.kind
 
 
+FOUND = json.dumps(
+    {
+        "results": [
+            {
+                "uuid": BOB,
+                "identifiers": [{"identifier": "100GEJ"}, {"identifier": "x", "voided": True}],
+                "person": {
+                    "preferredName": {"familyName": "Ōba", "givenName": "Ken"},
+                    "birthdate": "1990-02-03T00:00:00.000+0000",
+                    "birthdateEstimated": True,
+                    "gender": "M",
+                },
+            },
+            {"uuid": ALICE, "voided": True, "person": {}},
+            {"uuid": "", "person": {}},
+            {"uuid": ALICE, "person": None},
+            "nobody",
+        ]
+    }
+).encode()
+OBA = Person(BOB, "Ōba^Ken", "19900203", True, "M", ("100GEJ",))
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "words", "found"),
+    [
+        (FOUND, UP, "oba", [OBA]),
+        (FOUND, BROKEN, "oba", [OBA]),
+        (b'{"results": []}', UP, "jones", []),
+        # the worklist's, two of one name, while OpenMRS is away or doesn't let us search
+        (FOUND, AWAY, "jones", [ALICE, BOB]),
+        (FOUND, AWAY, "JONES alice", [ALICE, BOB]),
+        (FOUND, AWAY, "nobody", []),
+        (TIMEOUT, UP, "jones", [ALICE, BOB]),
+        (PRIVILEGE, UP, "jones", [ALICE, BOB]),
+        (b"<html>", UP, "jones", [ALICE, BOB]),
+        (b"[" * 100_000, UP, "jones", [ALICE, BOB]),
+        # a uuid is its patient, or nobody
+        (KNOWN, UP, BOB, [BOB]),
+        (None, UP, "f" * 36, []),
+        (None, UP, ALICE, [ALICE]),
+    ],
+)
+def test_patients_are_found_in_openmrs_or_else_in_the_worklist(
+    document: bytes | OpenMRSError | None,
+    status: SourceStatus,
+    words: str,
+    found: list[Person | str],
+) -> None:
+    told = patients(document, status).search(words, 20)
+    assert [one if isinstance(found[0], Person) else one.patient for one in told] == found
+
+
 def test_no_more_than_a_few_wait_and_none_for_ever() -> None:
     over = threading.Event()
 
@@ -103,7 +157,11 @@ def test_no_more_than_a_few_wait_and_none_for_ever() -> None:
         return None
 
     slow = Patients(
-        get_patient=hang, snapshot=lambda: None, source_status=SourceStatus, timeout=0.05
+        get_patient=hang,
+        find_patients=lambda words, limit: b"",
+        snapshot=lambda: None,
+        source_status=SourceStatus,
+        timeout=0.05,
     )
     for number in range(MOST_ASKING + 1):
         started = time.monotonic()
