@@ -154,6 +154,10 @@ class StepIdentity(NamedTuple):
     accession_number: str = ""
 
 
+NO_STEP = StepIdentity()
+"""What a study is held without."""
+
+
 class NamedBy(StrEnum):
     """What kind of identifier a study names."""
 
@@ -184,21 +188,31 @@ class GivenUid(NamedTuple):
 class DueStudy:
     """A study whose link is to be decided; `noted` is the count that the decision answers.
 
-    `arriving`: only its first images are here, and at most "in progress" can be told.
+    `arriving`: only its first images are here, and at most "in progress" can be told. `life`
+    counts how often it came: one that was deleted and scanned again has the same Orthanc ID.
     """
 
     study: str
     noted: int
     attempts: int
     arriving: bool = False
+    life: int = 1
     noted_at: float = field(default=0.0, compare=False)
 
 
 class StudyChange(NamedTuple):
-    """A change of Orthanc, as far as it matters: images came, or the study is stable."""
+    """A change of Orthanc, as far as it matters: images came, or the study is stable. `sequence`
+    is its number; `new`: it is the first of a study that wasn't there before."""
 
     study: str
     stable: bool
+    sequence: int = 0
+    new: bool = False
+
+    @property
+    def of_study(self) -> bool:
+        """Whether Orthanc's change is about the study itself, and not about a series of it."""
+        return self.sequence > 0 and (self.stable or self.new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +222,16 @@ class ArrivingStudy:
     study: str
     last_update: str
     last_update_seen: float
+
+
+class WaitingStudy(NamedTuple):
+    """A study whose decision was put off: since when, how often, and why."""
+
+    study: str
+    since: float
+    attempts: int
+    next_attempt: float
+    reason: str
 
 
 class NotificationState(StrEnum):
@@ -229,41 +253,61 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewNotification:
-    """A notification to be stored. `update` is the status POST as JSON, "" while held;
-    `patient_id` the uuid of the request's patient, "" where it is none."""
+    """A notification to be stored. `update` is the status POST as JSON, "" while held; `step` is
+    empty where a study is held and no step is named."""
 
     study: str
     study_instance_uid: str
     state: NotificationState
     kind: Kind = Kind.COMPLETED
-    requested_procedure_id: str = ""
-    scheduled_procedure_step_id: str = ""
+    step: StepIdentity = NO_STEP
     evidence: str = ""
     reason: str = ""
     update: str = field(default="", repr=False)
-    patient_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A stored notification. Times are seconds since the epoch; `delivered` 0 where it isn't."""
+    """A stored notification. Times are seconds since the epoch; `delivered` 0 where it isn't.
+
+    `revision` grows with each change of the state, `changed` is when and `by_person` whether a
+    person did it. `attempts` counts tries, `repeats` those that ended with the same words.
+    """
 
     id: int
     kind: Kind
     study: str
     study_instance_uid: str
+    life: int
+    step: StepIdentity
     state: NotificationState
-    requested_procedure_id: str
-    scheduled_procedure_step_id: str
+    revision: int
+    by_person: bool
     evidence: str
     reason: str
     update: str = field(repr=False)
     attempts: int
+    repeats: int
     next_attempt: float
     last_error: str
     created: float
+    changed: float
     delivered: float
-    patient_id: str = ""
+
+    @property
+    def requested_procedure_id(self) -> str:
+        """The request's."""
+        return self.step.requested_procedure_id
+
+    @property
+    def scheduled_procedure_step_id(self) -> str:
+        """The step's, "" where none is named."""
+        return self.step.scheduled_procedure_step_id
+
+    @property
+    def patient_id(self) -> str:
+        """The uuid of the request's patient, "" where it is none."""
+        return self.step.patient_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,12 +333,26 @@ class LinkedStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PersonsDecision:
-    """What a person decided about a notification; `user` is Orthanc's, "" where it has none."""
+    """What a person decided about a notification; `user` is Orthanc's, "" where it has none.
+    `named` is what the study named then, as who decided put it."""
 
     at: float
     user: str
     action: str
     scheduled_procedure_step_id: str
+    notification: int = 0
+    named: str = ""
+
+
+class StudyRecord(NamedTuple):
+    """What is known of a study from before: its life now, all that it was told for or held,
+    by its Orthanc ID or its StudyInstanceUID and in every life, the newest last; what persons
+    said of it in this life; the requests that its StudyInstanceUID was given out for."""
+
+    life: int = 1
+    rows: tuple[Notification, ...] = ()
+    said: tuple[PersonsDecision, ...] = ()
+    given: tuple[GivenUid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ from orthanc_openmrs.rest.status import StatusRoutes
 from orthanc_openmrs.rest.studies import StudyRoutes
 from orthanc_openmrs.rest.worklist import WorklistRoutes
 from orthanc_openmrs.store.database import Database
-from orthanc_openmrs.store.engine import SchemaTooNew
+from orthanc_openmrs.store.migrations import SchemaTooNew
 from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
@@ -256,6 +256,7 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
         lists=reading.refresher,
         policy=Policy(settings.link_by, settings.hold_patient_mismatch),
         in_progress=sender.reports_in_progress,
+        last_change=lambda: int(sources.get("/changes?last")["Last"]),
         on_link=linked,
         on_decisions=dispatcher.wake,
         clock=time.time,
@@ -410,6 +411,8 @@ class Plugin:
             if level == self._resource_type.STUDY:
                 self._forget(resource)
                 self._mapping.synchroniser.enqueue(resource)
+                self._database.study_deleted(resource)
+                self._completion.changes.wake()
         elif change_type == self._change_type.ORTHANC_STARTED:
             self._mapping.synchroniser.start()
             self._completion.changes.start()

@@ -125,11 +125,12 @@ class ChangeReader(Worker):
         for change in changes:
             kind, resource = change["ChangeType"], change["ID"]
             if kind in ("NewStudy", "StableStudy"):
-                found.append(StudyChange(resource, stable=kind == "StableStudy"))
+                new = kind == "NewStudy"
+                found.append(StudyChange(resource, not new, change["Seq"], new))
             elif kind == "NewSeries":
                 series = self._get(f"/series/{resource}")
                 if series is not None:
-                    found.append(StudyChange(series["ParentStudy"], stable=False))
+                    found.append(StudyChange(series["ParentStudy"], False, change["Seq"]))
         noted = self._store.take_changes(last, found)
         return noted + sum(not change.stable for change in found)
 

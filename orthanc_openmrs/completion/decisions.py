@@ -4,7 +4,7 @@ Decides: what may be asked of a notification in which state. Every decision is k
 time and the person's name in Orthanc. Must not know: HTTP, SQL.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from orthanc_openmrs.completion.evidence import Orders
@@ -46,9 +46,9 @@ class Records(Protocol):
         newest_first: bool = False,
     ) -> list[Notification]: ...
     def decisions(self, notification: Notification) -> list[PersonsDecision]: ...
-    def retry(self, notification: Notification, user: str) -> None: ...
-    def discard(self, notification: Notification, user: str) -> None: ...
-    def report(self, row: NewNotification, user: str) -> Notification: ...
+    def retry(self, notification: Notification, user: str) -> bool: ...
+    def discard(self, notification: Notification, user: str) -> bool: ...
+    def report(self, rows: Sequence[NewNotification], user: str) -> list[Notification]: ...
 
 
 class Decisions:
@@ -115,7 +115,8 @@ class Decisions:
         found, _ = self.notification(notification_id)
         if found.state not in _MAY_RETRY:
             raise Conflict(f"notification {found.id} is {found.state}: there is nothing to retry")
-        self._records.retry(found, user)
+        if not self._records.retry(found, user):
+            raise Conflict(f"notification {found.id} is another one by now")
         self._on_decision(found.study)
         return self.notification(notification_id)[0]
 
@@ -124,7 +125,8 @@ class Decisions:
         found, _ = self.notification(notification_id)
         if found.state not in _MAY_DISCARD:
             raise Conflict(f"notification {found.id} is {found.state} already")
-        self._records.discard(found, user)
+        if not self._records.discard(found, user):
+            raise Conflict(f"notification {found.id} is another one by now")
         self._on_decision(found.study)
         return self.notification(notification_id)[0]
 
@@ -151,7 +153,7 @@ class Decisions:
             raise Conflict(f"step {step_id} was told of this study already")
         series = _representative(study, item)
         (row,) = completions(study, [Link(item.request, item.step, series)], EVIDENCE)
-        told = self._records.report(row, user)
+        (told,) = self._records.report([row], user)
         self._on_decision(study_id)
         return told
 

@@ -10,10 +10,16 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from orthanc_openmrs.completion.evidence import Orders
-from orthanc_openmrs.completion.linking import Decision, Link, Outcome, Policy, link
+from orthanc_openmrs.completion.linking import (
+    Decision,
+    Link,
+    Outcome,
+    Policy,
+    identity_of,
+    link,
+)
 from orthanc_openmrs.completion.retries import ToldOnce, pause_after, seconds_to_next
 from orthanc_openmrs.errors import OpenMRSError, StoreError
-from orthanc_openmrs.mapping.ownership import implied_patient
 from orthanc_openmrs.model import (
     DueStudy,
     Kind,
@@ -51,7 +57,13 @@ class NotedStudies(Protocol):
     def due_studies(self, limit: int = 100) -> list[DueStudy]: ...
     def is_due(self, due: DueStudy) -> bool: ...
     def decide_study(
-        self, due: DueStudy, outcome: str, reason: str, found: Sequence[NewNotification]
+        self,
+        due: DueStudy,
+        outcome: str,
+        reason: str,
+        rows: Sequence[NewNotification],
+        *,
+        as_of: int = 0,
     ) -> int: ...
     def postpone_study(self, due: DueStudy, seconds: float, reason: str) -> None: ...
     def next_due(self) -> float | None: ...
@@ -60,7 +72,8 @@ class NotedStudies(Protocol):
 class Linker(Worker):
     """Links the studies that the database holds.
 
-    `in_progress` says whether first images are to be told; `on_link` hears of every study that
+    `in_progress` says whether first images are to be told, `last_change` the number of Orthanc's
+    last change, so that none is news that was there already; `on_link` hears of every study that
     was looked at, `on_decisions` that there may be something to send.
     """
 
@@ -73,6 +86,7 @@ class Linker(Worker):
         lists: Lists,
         policy: Policy,
         in_progress: Callable[[], bool],
+        last_change: Callable[[], int] = lambda: 0,
         on_link: Callable[[str], None],
         on_decisions: Callable[[], None],
         clock: Callable[[], float],
@@ -84,6 +98,7 @@ class Linker(Worker):
         self._lists = lists
         self._policy = policy
         self._in_progress = in_progress
+        self._last_change = last_change
         self._on_link = on_link
         self._on_decisions = on_decisions
         self._clock = clock
@@ -123,10 +138,13 @@ class Linker(Worker):
             self._noted.decide_study(due, "", "", [])
             return
         try:
+            as_of = 0 if due.arriving else self._last_change()  # before the study is read
             decision, study = self._decide(due)
             kind = Kind.IN_PROGRESS if due.arriving else Kind.COMPLETED
             found = _notifications(decision, study, kind) if study is not None else []
-            new = self._noted.decide_study(due, decision.outcome, decision.reason, found)
+            new = self._noted.decide_study(
+                due, decision.outcome, decision.reason, found, as_of=as_of
+            )
         except StoreError:
             raise  # it's the same for every study
         except OpenMRSError as problem:
@@ -148,8 +166,8 @@ class Linker(Worker):
         _log.warning(
             "study %s is of step %s of request %s (%s)",
             due.study,
-            ", ".join(item.scheduled_procedure_step_id for item in found),
-            found[0].requested_procedure_id,
+            ", ".join(item.step.scheduled_procedure_step_id for item in found),
+            found[0].step.requested_procedure_id,
             decision.evidence,
         )
 
@@ -217,10 +235,8 @@ def _in_progress(decision: Decision, study: StudySummary) -> list[NewNotificatio
             study_instance_uid=study.study_instance_uid,
             state=NotificationState.PENDING,
             kind=Kind.IN_PROGRESS,
-            requested_procedure_id=item.request.requested_procedure_id,
-            scheduled_procedure_step_id=item.step.scheduled_procedure_step_id,
+            step=identity_of(item.request, item.step),
             evidence=decision.evidence,
-            patient_id=implied_patient(item.request.patient_id),
         )
         for item in decision.links
         if item.step.status is StepStatus.SCHEDULED
@@ -234,11 +250,9 @@ def completions(study: StudySummary, links: Sequence[Link], evidence: str) -> li
             study=study.study,
             study_instance_uid=study.study_instance_uid,
             state=NotificationState.PENDING,
-            requested_procedure_id=item.request.requested_procedure_id,
-            scheduled_procedure_step_id=item.step.scheduled_procedure_step_id,
+            step=identity_of(item.request, item.step),
             evidence=evidence,
             update=status_update(study, item.request, item.step, item.series).to_json(),
-            patient_id=implied_patient(item.request.patient_id),
         )
         for item in links
     ]

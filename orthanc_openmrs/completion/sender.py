@@ -34,11 +34,11 @@ class Updates(Protocol):
 class Outcomes(Protocol):
     """The database, as far as it is needed here; each method may raise StoreError."""
 
-    def delivered(self, notification: Notification) -> None: ...
-    def failed(self, notification: Notification, reason: str) -> None: ...
-    def discarded(self, notification: Notification, reason: str) -> None: ...
-    def discard_in_progress(self, reason: str) -> None: ...
-    def retry_later(self, notification: Notification, seconds: float, reason: str) -> None: ...
+    def delivered(self, notification: Notification) -> bool: ...
+    def failed(self, notification: Notification, reason: str) -> bool: ...
+    def withdraw(self, notification: Notification, reason: str) -> bool: ...
+    def withdraw_in_progress(self, reason: str) -> None: ...
+    def retry_later(self, notification: Notification, seconds: float, reason: str) -> bool: ...
 
 
 _UNLESS_COMPLETED = {
@@ -108,7 +108,7 @@ class Sender:
         try:
             item = self._lists.read_now(LIST_TIMEOUT).step(step_id)
             if item is None or item.step.status is not StepStatus.SCHEDULED:
-                self._outcomes.discarded(notification, "OpenMRS has the step otherwise")
+                self._outcomes.withdraw(notification, "OpenMRS has the step otherwise")
                 return
             answer = self._updates.post_step_status(step_id, StepStatus.IN_PROGRESS)
         except OpenMRSError as problem:
@@ -120,7 +120,7 @@ class Sender:
         elif judgement.verdict is Verdict.REFUSED:
             # The step is known, so it is the route that isn't (v1).
             self._reports_in_progress = False
-            self._outcomes.discard_in_progress("OpenMRS's Imaging module takes no step status")
+            self._outcomes.withdraw_in_progress("OpenMRS's Imaging module takes no step status")
         else:
             self._retry(notification, judgement.reason, f"HTTP {answer.status}")
 

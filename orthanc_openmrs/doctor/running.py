@@ -20,7 +20,8 @@ from orthanc_openmrs.doctor.machine import refused, way_to
 from orthanc_openmrs.doctor.orthanc import Unanswered, http_port
 from orthanc_openmrs.doctor.scanner import SUCCESS, NoTool, ask
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.store.inspection import NEWEST, look, sqlite_file
+from orthanc_openmrs.store.inspection import look, sqlite_file
+from orthanc_openmrs.store.migrations import NEWEST
 
 OLDEST_ORTHANC = (1, 10, 1)
 OLDEST_PLUGIN = (4, 0)

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from orthanc_openmrs.model import Notification, PersonsDecision
 from orthanc_openmrs.store.engine import Aggregate, metadata
+from orthanc_openmrs.store.texts import words
 
 decisions = sa.Table(
     "decisions",
@@ -13,11 +14,28 @@ decisions = sa.Table(
     sa.Column("user", sa.Text, nullable=False),
     sa.Column("action", sa.String(16), nullable=False),
     sa.Column("study", sa.String(64), nullable=False),
-    sa.Column("scheduled_procedure_step_id", sa.String(64), nullable=False),
+    sa.Column("life", sa.Integer, nullable=False),
+    sa.Column("scheduled_procedure_step_id", sa.Text, nullable=False),
     sa.Column("notification", sa.Integer, nullable=False),
+    sa.Column("named", sa.Text, nullable=False),
     sa.Index("decisions_notification", "notification"),
+    sa.Index("decisions_study", "study"),
 )
-"""What a person decided, and who it was."""
+"""What a person decided, and who it was; `named` is what the study named then."""
+
+_DECISIONS = sa.select(
+    decisions.c.at,
+    decisions.c.user,
+    decisions.c.action,
+    decisions.c.scheduled_procedure_step_id,
+    decisions.c.notification,
+    decisions.c.named,
+).order_by(decisions.c.id)
+_OF_A_LIFE = _DECISIONS.where(
+    decisions.c.study == sa.bindparam("the_study"),
+    decisions.c.life == sa.bindparam("the_life"),
+    decisions.c.notification != 0,
+)
 
 
 class Decisions(Aggregate):
@@ -25,18 +43,15 @@ class Decisions(Aggregate):
 
     def decisions(self, notification: Notification) -> list[PersonsDecision]:
         """What persons decided about a notification, the oldest first."""
-        query = (
-            sa.select(
-                decisions.c.at,
-                decisions.c.user,
-                decisions.c.action,
-                decisions.c.scheduled_procedure_step_id,
-            )
-            .where(decisions.c.notification == notification.id)
-            .order_by(decisions.c.id)
-        )
+        query = _DECISIONS.where(decisions.c.notification == notification.id)
         with self._transaction() as connection:
             return [PersonsDecision(*row) for row in connection.execute(query)]
+
+
+def said_of(connection: sa.Connection, study: str, life: int) -> list[PersonsDecision]:
+    """What persons decided about a study's notifications in one life, the oldest first."""
+    rows = connection.execute(_OF_A_LIFE, {"the_study": study, "the_life": life})
+    return [PersonsDecision(*row) for row in rows]
 
 
 def record(
@@ -46,17 +61,21 @@ def record(
     user: str,
     action: str,
     study: str,
+    life: int = 1,
     step_id: str = "",
     notification: int = 0,
+    named: str = "",
 ) -> None:
     """Keep a decision, in the transaction of what it changes."""
     connection.execute(
         sa.insert(decisions).values(
             at=at,
-            user=user,
+            user=words(user),
             action=action,
             study=study,
+            life=life,
             scheduled_procedure_step_id=step_id,
             notification=notification,
+            named=named,
         )
     )

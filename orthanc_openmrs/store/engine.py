@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from orthanc_openmrs.errors import StoreError
+from orthanc_openmrs.store.migrations import migrate
 
 BUSY_TIMEOUT = 5
 """Seconds that a statement waits for another writer."""
@@ -27,16 +28,8 @@ REOPEN_PAUSE = 5.0
 """Seconds before a database that couldn't be opened is tried again."""
 
 
-class SchemaTooNew(StoreError):
-    """A newer version of the plugin wrote the database: nothing may be written to it."""
-
-
 metadata = sa.MetaData()
 """Every table of the plugin. Times are seconds since the epoch."""
-
-schema_version = sa.Table(
-    "schema_version", metadata, sa.Column("version", sa.Integer, primary_key=True)
-)
 
 
 class Engine:
@@ -45,7 +38,7 @@ class Engine:
     def __init__(self, url: str) -> None:
         self._url = sa.make_url(url)
         self._engine: sa.Engine | None = None
-        self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self._opening = threading.Lock()
         self._writer = threading.Lock()
         self._problem = ""
@@ -85,7 +78,7 @@ class Engine:
     def writing(self) -> Iterator[sa.Connection]:
         """A transaction that writes. SQLite takes one at a time: threads that queue here are
         served at once, while those that SQLite makes wait sleep for ever longer."""
-        if not self._is_sqlite:
+        if not self.is_sqlite:
             with self.transaction() as connection:
                 yield connection
             return
@@ -116,7 +109,7 @@ class Engine:
         """
         self.open()
         assert self._engine is not None
-        if self._is_sqlite:
+        if self.is_sqlite:
             yield True
             return
         key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
@@ -154,8 +147,7 @@ def _opened(url: sa.URL) -> sa.Engine:
     """An engine whose database has this version's schema."""
     engine = _engine(url)
     try:
-        with engine.begin() as connection:
-            _migrate(connection)
+        migrate(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -182,30 +174,7 @@ def _engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _migrate(connection: sa.Connection) -> None:
-    """Bring the schema to this version. Raises StoreError for a schema of a newer one."""
-    schema_version.create(connection, checkfirst=True)
-    version = connection.scalar(sa.select(sa.func.max(schema_version.c.version))) or 0
-    if version > len(STEPS):
-        raise SchemaTooNew(
-            f"the database is of schema version {version}, this plugin knows up to {len(STEPS)}: "
-            "install the version of the plugin that wrote it, or a newer one"
-        )
-    for step in STEPS[version:]:
-        step(connection)
-        version += 1
-        connection.execute(sa.insert(schema_version).values(version=version))
-
-
 def reason_of(problem: BaseException) -> str:
     """The driver's own words, without statement and parameters."""
     origin = getattr(problem, "orig", None) or problem
     return " ".join(str(origin).split())[:300]
-
-
-def _first(connection: sa.Connection) -> None:
-    metadata.create_all(connection)
-
-
-STEPS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
-"""Step n brings a database of version n to version n + 1."""

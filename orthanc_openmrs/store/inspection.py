@@ -11,11 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.store.engine import STEPS, reason_of, schema_version
+from orthanc_openmrs.store.engine import reason_of
+from orthanc_openmrs.store.migrations import VERSION_TABLE, version_of
 from orthanc_openmrs.store.notifications import notifications
-
-NEWEST = len(STEPS)
-"""The schema's version that this plugin writes."""
 
 TIMEOUT = 5
 """Seconds that a connection or a lock is waited for."""
@@ -46,10 +44,8 @@ def look(url: str) -> Look:
         raise StoreError("the driver psycopg isn't installed") from None
     try:
         with engine.connect() as connection:
-            known = sa.inspect(connection).has_table(schema_version.name)
-            version = 0
-            if known:
-                version = connection.scalar(sa.select(sa.func.max(schema_version.c.version))) or 0
+            known = sa.inspect(connection).has_table(VERSION_TABLE)
+            version = version_of(connection) if known else 0
             return Look(version, _writable(connection, known))
     except SQLAlchemyError as problem:
         raise StoreError(reason_of(problem)) from None

@@ -1,26 +1,40 @@
 """The outbox: what OpenMRS is to be told, or was.
 
-Decides: what is due, what gives way to what. Must not know: why a study is linked, what OpenMRS
-is.
+Decides: what is due, what is the same as what is there already. Every change of a state is by
+`move`, which obeys the table of `completion.states`. Must not know: why a study is linked, what
+OpenMRS is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from orthanc_openmrs.completion.states import LIVE, MOVES, Event
 from orthanc_openmrs.model import (
     Kind,
     LinkedStep,
     NewNotification,
     Notification,
     NotificationState,
+    StepIdentity,
 )
-from orthanc_openmrs.store.decisions import decisions
 from orthanc_openmrs.store.engine import Aggregate, metadata
+from orthanc_openmrs.store.studies import FARTHEST
+from orthanc_openmrs.store.texts import identifiers, words
 
 UNDER_WAY = "under way"
 """The last error of a notification whose try has begun and not ended."""
+
+CAME_THROUGH = "it was under way when it was discarded, and OpenMRS took it"
+
+MOST_OF_A_STUDY = 1000
+"""Notifications of one study that anything is made of, the newest."""
+
+_PENDING = NotificationState.PENDING.value
+_HELD = NotificationState.HELD.value
+_DELIVERED = NotificationState.DELIVERED.value
+_DISCARDED = NotificationState.DISCARDED.value
 
 notifications = sa.Table(
     "notifications",
@@ -28,71 +42,122 @@ notifications = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("study", sa.String(64), nullable=False),
-    sa.Column("study_instance_uid", sa.String(128), nullable=False),
-    sa.Column("requested_procedure_id", sa.String(64), nullable=False),
-    sa.Column("scheduled_procedure_step_id", sa.String(64), nullable=False),
+    sa.Column("study_instance_uid", sa.Text, nullable=False),
+    sa.Column("life", sa.Integer, nullable=False),
+    sa.Column("requested_procedure_id", sa.Text, nullable=False),
+    sa.Column("scheduled_procedure_step_id", sa.Text, nullable=False),
+    sa.Column("patient_id", sa.Text, nullable=False),
+    sa.Column("accession_number", sa.Text, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("evidence", sa.String(64), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("by_person", sa.Boolean, nullable=False),
+    sa.Column("evidence", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("update", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("repeats", sa.Integer, nullable=False),
     sa.Column("next_attempt", sa.Float, nullable=False),
     sa.Column("last_error", sa.Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
+    sa.Column("changed", sa.Float, nullable=False),
     sa.Column("delivered", sa.Float, nullable=False),
-    sa.Column("patient_id", sa.String(64), nullable=False),
-    sa.UniqueConstraint("study_instance_uid", "scheduled_procedure_step_id", "kind"),
     sa.Index("notifications_due", "state", "next_attempt"),
-    sa.Index("notifications_request", "requested_procedure_id", "state"),
+    sa.Index(
+        "notifications_turn", "requested_procedure_id", "scheduled_procedure_step_id", "state"
+    ),
+    sa.Index("notifications_step", "scheduled_procedure_step_id", "state"),
     sa.Index("notifications_study", "study"),
+    sa.Index("notifications_uid", "study_instance_uid"),
     sa.Index("notifications_patient", sa.text("lower(patient_id)")),
+    sa.Index("notifications_delivered", "delivered"),
+    sa.Index(
+        "notifications_live",
+        "study",
+        "life",
+        "requested_procedure_id",
+        "scheduled_procedure_step_id",
+        "patient_id",
+        "accession_number",
+        "kind",
+        unique=True,
+        sqlite_where=sa.text("state IN ('pending', 'held')"),
+        postgresql_where=sa.text("state IN ('pending', 'held')"),
+    ),
+    sqlite_autoincrement=True,
 )
-"""What is to be told, or was. One row a study, step and kind; a held study has a row with no
-step. `patient_id` is the uuid of the request's patient."""
+"""What is to be told, or was; what is held without a step has an empty identity. No number is
+given twice, also where the last one was deleted."""
 
-# --- statements, put together once: SQLAlchemy takes longer for that than SQLite to execute them
+expired_notifications = sa.Table(
+    "expired_notifications",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("study_instance_uid", sa.Text, nullable=False),
+    sa.Column("life", sa.Integer, nullable=False),
+    sa.Column("requested_procedure_id", sa.Text, nullable=False),
+    sa.Column("scheduled_procedure_step_id", sa.Text, nullable=False),
+    sa.Column("patient_id", sa.Text, nullable=False),
+    sa.Column("accession_number", sa.Text, nullable=False),
+    sa.Column("evidence", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("delivered", sa.Float, nullable=False),
+    sa.Index("expired_notifications_study", "study"),
+    sa.Index("expired_notifications_uid", "study_instance_uid"),
+    sa.Index("expired_notifications_patient", sa.text("lower(patient_id)")),
+)
+"""What was delivered so long ago that it isn't listed: what is left is which study was of which
+step, for the mapping and for the next decision about the study."""
 
-_PENDING = NotificationState.PENDING.value
+# --- statements, put together once: SQLAlchemy takes longer for that than SQLite to execute them.
+# What one sets, and the values of its parameters, come with its execution; `the_…` names the row.
 
-_the_same = sa.and_(
-    notifications.c.study_instance_uid == sa.bindparam("the_study_instance_uid"),
-    notifications.c.scheduled_procedure_step_id == sa.bindparam("the_step_id"),
-    notifications.c.kind == sa.bindparam("the_kind"),
+_of_the_id = notifications.c.id == sa.bindparam("the_id")
+_of_the_life = sa.and_(
+    notifications.c.study == sa.bindparam("the_study"),
+    notifications.c.life == sa.bindparam("the_life"),
 )
 _older = notifications.alias()
 _waits_for_an_older = sa.exists().where(
     _older.c.requested_procedure_id == notifications.c.requested_procedure_id,
+    _older.c.scheduled_procedure_step_id == notifications.c.scheduled_procedure_step_id,
+    _older.c.patient_id == notifications.c.patient_id,
+    _older.c.kind == notifications.c.kind,
     _older.c.state == _PENDING,
     _older.c.id < notifications.c.id,
 )
 
-INSERT_NOTIFICATION = sa.insert(notifications)
-THE_SAME = sa.select(notifications).where(_the_same)
-ID_OF_THE_SAME = sa.select(notifications.c.id).where(_the_same)
-"""The notification of one study, step and kind."""
-
-UPDATE_THE_SAME = sa.update(notifications).where(_the_same)
-UPDATE_THE_SAME_PENDING = UPDATE_THE_SAME.where(notifications.c.state == _PENDING)
-
-UPDATE_HELD = sa.update(notifications).where(
+_INSERT = sa.insert(notifications)
+_BY_ID = sa.select(notifications).where(_of_the_id)
+_OF_THE_LIFE = (
+    sa.select(notifications)
+    .where(_of_the_life)
+    .order_by(notifications.c.id.desc())
+    .limit(MOST_OF_A_STUDY)
+)
+_LIVE_OF_EARLIER_LIVES = sa.select(notifications.c.id).where(
     notifications.c.study == sa.bindparam("the_study"),
-    notifications.c.state == NotificationState.HELD.value,
+    notifications.c.life < sa.bindparam("the_life"),
+    notifications.c.state.in_([state.value for state in LIVE]),
 )
 
-UPDATE_PENDING = sa.update(notifications).where(
-    notifications.c.id == sa.bindparam("the_id"), notifications.c.state == _PENDING
-)
-BEGIN = UPDATE_PENDING.where(
+_BEGIN = sa.update(notifications).where(
+    _of_the_id,
+    notifications.c.state == _PENDING,
     notifications.c.attempts == sa.bindparam("the_attempts"),
     notifications.c.next_attempt == sa.bindparam("the_next_attempt"),
 )
 """A pending one as it was read."""
 
-DUE_NOTIFICATIONS = (
+_DUE = (
     sa.select(notifications)
     .where(
         notifications.c.state == _PENDING,
-        notifications.c.next_attempt <= sa.bindparam("now"),
+        sa.or_(
+            notifications.c.next_attempt <= sa.bindparam("now"),
+            notifications.c.next_attempt > sa.bindparam("farthest"),
+        ),
         ~_waits_for_an_older,
     )
     .order_by(notifications.c.next_attempt)
@@ -101,17 +166,45 @@ DUE_NOTIFICATIONS = (
 NEXT_DUE_NOTIFICATION = sa.select(sa.func.min(notifications.c.next_attempt)).where(
     notifications.c.state == _PENDING
 )
-COUNTS = (
+_COUNTS = (
     sa.select(notifications.c.state, sa.func.count())
     .where(notifications.c.kind == Kind.COMPLETED.value)
     .group_by(notifications.c.state)
 )
 
 
+def _moves(event: Event) -> sa.Update:
+    """What an event changes, beside what comes with its execution."""
+    move = MOVES[event]
+    changes: dict[str, Any] = {"state": move.target.value}
+    if event is not Event.PUT_OFF:
+        changes |= {
+            "revision": notifications.c.revision + 1,
+            "by_person": move.by_person,
+            "repeats": 0,
+        }
+    if move.target is NotificationState.DELIVERED:
+        changes["last_error"] = sa.case(
+            (notifications.c.state == _DISCARDED, CAME_THROUGH), else_=""
+        )
+    return (
+        sa.update(notifications)
+        .where(_of_the_id, notifications.c.state.in_([state.value for state in move.sources]))
+        .values(changes)
+    )
+
+
+_MOVES = {event: _moves(event) for event in MOVES}
+_MOVES_OF_A_REVISION = {
+    event: update.where(notifications.c.revision == sa.bindparam("the_revision"))
+    for event, update in _MOVES.items()
+}
+
 _completed = notifications.alias()
 LINKS = sa.and_(
     notifications.c.scheduled_procedure_step_id != "",
-    notifications.c.state != NotificationState.DISCARDED.value,
+    notifications.c.state != _DISCARDED,
+    sa.or_(notifications.c.state != _HELD, notifications.c.delivered > 0),
     sa.or_(
         notifications.c.kind == Kind.COMPLETED.value,
         ~sa.exists().where(
@@ -121,17 +214,20 @@ LINKS = sa.and_(
         ),
     ),
 )
-"""Which notifications link their study to their step: what is discarded links nothing, and what
-is told of a completed step counts before what was told of one in progress."""
+"""Which notifications link their study to their step: what is discarded or in doubt links
+nothing, and what is told of a completed step counts before what was told of one in progress."""
 
 
 class Notifications(Aggregate):
     """The notifications."""
 
+    # --- what is sent ---
+
     def due_notifications(self, limit: int = 100) -> list[Notification]:
-        """Pending notifications to be sent now, one a request: the oldest of each."""
+        """Pending notifications to be sent now, one a step: the oldest of each."""
+        now = self._clock()
         with self._transaction() as connection:
-            rows = connection.execute(DUE_NOTIFICATIONS, {"now": self._clock(), "most": limit})
+            rows = connection.execute(_DUE, {"now": now, "farthest": now + FARTHEST, "most": limit})
             return [as_notification(row) for row in rows]
 
     def begin(self, notification: Notification, seconds: float) -> bool:
@@ -140,77 +236,76 @@ class Notifications(Aggregate):
         """
         with self._writing() as connection:
             begun = connection.execute(
-                BEGIN,
+                _BEGIN,
                 {
                     "the_id": notification.id,
                     "the_attempts": notification.attempts,
                     "the_next_attempt": notification.next_attempt,
                     "attempts": notification.attempts + 1,
-                    "next_attempt": self._clock() + seconds,
+                    "next_attempt": self._clock() + min(seconds, FARTHEST),
                     "last_error": UNDER_WAY,
                 },
             )
         return begun.rowcount == 1
 
-    def delivered(self, notification: Notification) -> None:
+    def delivered(self, notification: Notification) -> bool:
         """OpenMRS has it."""
-        self._settle(
-            notification,
-            state=NotificationState.DELIVERED.value,
-            delivered=self._clock(),
-            last_error="",
-            update="",  # personal data, which nobody needs any more
-        )
+        return self.move(notification.id, Event.TAKEN)
 
-    def discarded(self, notification: Notification, reason: str) -> None:
-        """It says nothing new any more."""
-        self._settle(
-            notification, state=NotificationState.DISCARDED.value, last_error=reason, update=""
-        )
-
-    def failed(self, notification: Notification, reason: str) -> None:
+    def failed(self, notification: Notification, reason: str) -> bool:
         """OpenMRS refused it; trying again is no use."""
-        self._settle(notification, state=NotificationState.FAILED.value, last_error=reason)
+        return self.move(notification.id, Event.REFUSED, reason)
 
-    def retry_later(self, notification: Notification, seconds: float, reason: str) -> None:
-        """It stays pending and is tried again after `seconds`."""
-        self._settle(
-            notification,
-            next_attempt=self._clock() + seconds,
-            last_error=reason,
+    def withdraw(self, notification: Notification, reason: str) -> bool:
+        """It says nothing new any more, or nothing that is true."""
+        return self.move(notification.id, Event.WITHDRAWN, reason)
+
+    def reopened(self, notification: Notification, reason: str) -> bool:
+        """It was told, and OpenMRS has the step open again: a person is asked."""
+        return self.move(notification.id, Event.REOPENED, reason)
+
+    def retry_later(
+        self, notification: Notification, seconds: float, reason: str, repeats: int = 0
+    ) -> bool:
+        """It stays pending and is tried again after `seconds`; `repeats` tries ended with the
+        same words."""
+        with self._writing() as connection:
+            return move(
+                connection,
+                notification.id,
+                Event.PUT_OFF,
+                next_attempt=self._clock() + min(seconds, FARTHEST),
+                last_error=words(reason),
+                repeats=repeats,
+            )
+
+    def move(self, notification_id: int, event: Event, reason: str = "") -> bool:
+        """An event of the worker's happens to a notification; False where its state is no longer
+        one that it can happen in."""
+        with self._writing() as connection:
+            return happen(connection, notification_id, event, self._clock(), reason)
+
+    def withdraw_in_progress(self, reason: str) -> None:
+        """Nobody takes "in progress": what waits to be told of it is withdrawn."""
+        query = sa.select(notifications.c.id).where(
+            notifications.c.kind == Kind.IN_PROGRESS.value, notifications.c.state == _PENDING
         )
-
-    def _settle(self, notification: Notification, **values: Any) -> None:
-        """Only what is still pending: a person may have decided meanwhile."""
         with self._writing() as connection:
-            connection.execute(
-                UPDATE_PENDING,
-                {"the_id": notification.id, "attempts": notification.attempts + 1, **values},
-            )
+            for found in connection.scalars(query).all():
+                happen(connection, found, Event.WITHDRAWN, self._clock(), reason)
 
-    def discard_in_progress(self, reason: str) -> None:
-        """Nobody takes "in progress": what waits to be told of it is discarded."""
-        with self._writing() as connection:
-            connection.execute(
-                sa.update(notifications)
-                .where(
-                    notifications.c.kind == Kind.IN_PROGRESS.value,
-                    notifications.c.state == NotificationState.PENDING.value,
-                )
-                .values(state=NotificationState.DISCARDED.value, reason=reason, update="")
-            )
+    # --- what is known ---
 
     def notification_counts(self) -> dict[NotificationState, int]:
         """How many notifications of completed steps there are in each state."""
         with self._transaction() as connection:
-            found = {row[0]: row[1] for row in connection.execute(COUNTS)}
+            found = {row[0]: row[1] for row in connection.execute(_COUNTS)}
         return {state: found.get(state.value, 0) for state in NotificationState}
 
     def oldest_pending(self) -> float | None:
         """When the oldest pending notification of a completed step was made, None where none is."""
         query = sa.select(sa.func.min(notifications.c.created)).where(
-            notifications.c.kind == Kind.COMPLETED.value,
-            notifications.c.state == NotificationState.PENDING.value,
+            notifications.c.kind == Kind.COMPLETED.value, notifications.c.state == _PENDING
         )
         with self._transaction() as connection:
             oldest: float | None = connection.scalar(query)
@@ -236,120 +331,282 @@ class Notifications(Aggregate):
             notifications.c.kind == kind.value,
             *([first] if since or not newest_first else []),
             sa.or_(
-                notifications.c.state != NotificationState.DELIVERED.value,
-                notifications.c.delivered >= delivered_after,
+                notifications.c.state != _DELIVERED, notifications.c.delivered >= delivered_after
             ),
         )
         if state is not None:
             query = query.where(notifications.c.state == state.value)
         if study:
             query = query.where(notifications.c.study == study)
-        with self._transaction() as connection:
-            order = notifications.c.id.desc() if newest_first else notifications.c.id
-            rows = connection.execute(query.order_by(order).limit(limit))
-            return [as_notification(row) for row in rows]
+        order = notifications.c.id.desc() if newest_first else notifications.c.id
+        return self._all(query.order_by(order).limit(limit))
 
     def notification(self, notification_id: int) -> Notification | None:
         """One notification."""
-        query = sa.select(notifications).where(notifications.c.id == notification_id)
         with self._transaction() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else as_notification(row)
+            return by_id(connection, notification_id)
+
+    def delivered_steps(self, step_ids: Collection[str]) -> list[Notification]:
+        """What was delivered of these steps as completed, the newest last."""
+        wanted = sorted(set(step_ids))
+        found: list[Notification] = []
+        for at in range(0, len(wanted), MOST_OF_A_STUDY):
+            some = wanted[at : at + MOST_OF_A_STUDY]
+            found += self._all(
+                sa.select(notifications).where(
+                    notifications.c.scheduled_procedure_step_id.in_(some),
+                    notifications.c.state == _DELIVERED,
+                    notifications.c.kind == Kind.COMPLETED.value,
+                )
+            )
+        return sorted(found, key=lambda told: told.id)
+
+    def delivered_since(self, moment: float) -> list[Notification]:
+        """What was delivered as completed from a moment on, the newest last."""
+        return self._all(
+            sa.select(notifications)
+            .where(
+                notifications.c.delivered >= moment,
+                notifications.c.state == _DELIVERED,
+                notifications.c.kind == Kind.COMPLETED.value,
+            )
+            .order_by(notifications.c.id)
+        )
+
+    def delivered_of_step_since(self, step_id: str, moment: float) -> bool:
+        """Whether a step was told as completed from a moment on."""
+        query = sa.select(notifications.c.id).where(
+            notifications.c.scheduled_procedure_step_id == step_id,
+            notifications.c.delivered >= moment,
+            notifications.c.state == _DELIVERED,
+            notifications.c.kind == Kind.COMPLETED.value,
+        )
+        with self._transaction() as connection:
+            return connection.scalar(query.limit(1)) is not None
 
     def linked(self, ids: Sequence[str]) -> list[LinkedStep]:
         """What links these studies to steps, the newest last."""
-        columns = notifications.c
-        query = (
-            sa.select(columns.study, columns.patient_id, columns.scheduled_procedure_step_id)
-            .where(LINKS, columns.study.in_(ids))
-            .order_by(columns.id)
-        )
+        query = sa.union_all(
+            *(
+                sa.select(
+                    table.c.id,
+                    table.c.study,
+                    table.c.patient_id,
+                    table.c.scheduled_procedure_step_id,
+                ).where(table.c.study.in_(ids), *conditions)
+                for table, conditions in ((notifications, [LINKS]), (expired_notifications, []))
+            )
+        ).order_by("id")
         with self._transaction() as connection:
-            return [LinkedStep(*row) for row in connection.execute(query)]
+            return [LinkedStep(*row[1:]) for row in connection.execute(query)]
 
-
-def supersede_held(connection: sa.Connection, study: str) -> None:
-    connection.execute(
-        UPDATE_HELD,
-        {
-            "the_study": study,
-            "state": NotificationState.DISCARDED.value,
-            "last_error": "decided otherwise since",
-        },
-    )
-
-
-def add(connection: sa.Connection, row: NewNotification, now: float) -> int:
-    same = same_as(row, row.kind)
-    exists = connection.scalar(ID_OF_THE_SAME, same)
-    if exists is not None:
-        return _hold_again(connection, exists, row) if row.state is NotificationState.HELD else 0
-    if row.kind is Kind.COMPLETED:
-        # "in progress" is never told after "completed".
-        connection.execute(
-            UPDATE_THE_SAME_PENDING,
-            {
-                **same_as(row, Kind.IN_PROGRESS),
-                "state": NotificationState.DISCARDED.value,
-                "reason": "completed meanwhile",
-            },
+    def expire(self, before: float, limit: int = 500) -> int:
+        """Delete what was delivered before a moment; returns how many. That the study is of the
+        step stays known."""
+        query = (
+            sa.select(notifications)
+            .where(
+                notifications.c.delivered > 0,
+                notifications.c.delivered < before,
+                notifications.c.state == _DELIVERED,
+            )
+            .limit(limit)
         )
-    connection.execute(
-        INSERT_NOTIFICATION,
+        names = expired_notifications.c.keys()
+        with self._writing() as connection:
+            rows = connection.execute(query).all()
+            if rows:
+                connection.execute(
+                    sa.insert(expired_notifications),
+                    [{name: row._mapping[name] for name in names} for row in rows],
+                )
+                connection.execute(
+                    sa.delete(notifications).where(notifications.c.id.in_([row.id for row in rows]))
+                )
+        return len(rows)
+
+    def _all(self, query: sa.Select[Any]) -> list[Notification]:
+        with self._transaction() as connection:
+            return [as_notification(row) for row in connection.execute(query)]
+
+
+# --- what is done in the transaction of something else -------------------------------------
+
+
+def by_id(connection: sa.Connection, notification_id: int) -> Notification | None:
+    """One notification."""
+    row = connection.execute(_BY_ID, {"the_id": notification_id}).first()
+    return None if row is None else as_notification(row)
+
+
+def move(
+    connection: sa.Connection,
+    notification_id: int,
+    event: Event,
+    *,
+    revision: int | None = None,
+    **values: Any,
+) -> bool:
+    """The only statement that writes a state; whether it did."""
+    parameters = {"the_id": notification_id, **values}
+    if revision is None:
+        return connection.execute(_MOVES[event], parameters).rowcount == 1
+    parameters["the_revision"] = revision
+    return connection.execute(_MOVES_OF_A_REVISION[event], parameters).rowcount == 1
+
+
+def happen(
+    connection: sa.Connection,
+    notification_id: int,
+    event: Event,
+    now: float,
+    reason: str = "",
+    *,
+    revision: int | None = None,
+) -> bool:
+    """An event that isn't a mere delay; `reason` says why it is held now, or sent no more."""
+    values: dict[str, Any] = {"changed": now}
+    match MOVES[event].target:
+        case NotificationState.DELIVERED:
+            values["delivered"] = now
+        case NotificationState.HELD:
+            values |= {"reason": words(reason), "last_error": ""}
+        case NotificationState.PENDING:
+            values["next_attempt"] = now
+        case _:
+            values["last_error"] = words(reason)
+    if MOVES[event].target in (NotificationState.DELIVERED, NotificationState.DISCARDED):
+        values["update"] = ""  # personal data, which nobody needs any more
+    return move(connection, notification_id, event, revision=revision, **values)
+
+
+def of_the_life(connection: sa.Connection, study: str, life: int) -> list[Notification]:
+    """What there is of a study in one of its lives, the newest first."""
+    rows = connection.execute(_OF_THE_LIFE, {"the_study": study, "the_life": life})
+    return [as_notification(row) for row in rows]
+
+
+def withdraw_earlier(connection: sa.Connection, study: str, life: int, now: float) -> None:
+    """What is live of a study's earlier lives is of a study that has gone."""
+    found = connection.scalars(_LIVE_OF_EARLIER_LIVES, {"the_study": study, "the_life": life})
+    for one in found.all():
+        happen(connection, one, Event.WITHDRAWN, now, "the study was deleted")
+
+
+def rows_of(connection: sa.Connection, study: str, study_instance_uid: str) -> list[Notification]:
+    """All that there is of an Orthanc ID or a StudyInstanceUID, in every life, the newest last."""
+    found: dict[int, Notification] = {}
+    for table, read in ((expired_notifications, _as_expired), (notifications, as_notification)):
+        for condition in (
+            table.c.study == study,
+            *([table.c.study_instance_uid == study_instance_uid] if study_instance_uid else []),
+        ):
+            query = sa.select(table).where(condition).order_by(table.c.id.desc())
+            for row in connection.execute(query.limit(MOST_OF_A_STUDY)):
+                found[row.id] = read(row)
+    return [found[one] for one in sorted(found)][-MOST_OF_A_STUDY:]
+
+
+def insert(
+    connection: sa.Connection,
+    row: NewNotification,
+    life: int,
+    now: float,
+    *,
+    by_person: bool = False,
+) -> int:
+    """A new notification; returns its number. Raises Unstorable."""
+    identifiers(
+        ("StudyInstanceUID", row.study_instance_uid),
+        ("RequestedProcedureID", row.step.requested_procedure_id),
+        ("ScheduledProcedureStepID", row.step.scheduled_procedure_step_id),
+        ("PatientID", row.step.patient_id),
+        ("AccessionNumber", row.step.accession_number),
+    )
+    inserted = connection.execute(
+        _INSERT,
         {
             "kind": row.kind.value,
             "study": row.study,
             "study_instance_uid": row.study_instance_uid,
-            "requested_procedure_id": row.requested_procedure_id,
-            "scheduled_procedure_step_id": row.scheduled_procedure_step_id,
+            "life": life,
+            **row.step._asdict(),
             "state": row.state.value,
-            "evidence": row.evidence,
-            "reason": row.reason,
+            "revision": 1,
+            "by_person": by_person,
+            "evidence": words(row.evidence),
+            "reason": words(row.reason),
             "update": row.update,
             "attempts": 0,
+            "repeats": 0,
             "next_attempt": now,
             "last_error": "",
             "created": now,
+            "changed": now,
             "delivered": 0.0,
-            "patient_id": row.patient_id,
         },
     )
-    return 1
+    assert inserted.inserted_primary_key is not None
+    return int(inserted.inserted_primary_key[0])
 
 
-def same_as(row: NewNotification, kind: Kind) -> dict[str, str]:
-    return {
-        "the_study_instance_uid": row.study_instance_uid,
-        "the_step_id": row.scheduled_procedure_step_id,
-        "the_kind": kind.value,
-    }
+def renew(
+    connection: sa.Connection, found: Notification, row: NewNotification, event: Event, now: float
+) -> bool:
+    """One that is there becomes what a newer decision says."""
+    if not happen(connection, found.id, event, now):
+        return False
+    _renew(connection, found, row)
+    return True
 
 
-def _hold_again(connection: sa.Connection, held: int, row: NewNotification) -> int:
-    """A study that is held again shows the newest reason, unless a person decided about it."""
-    by_person = sa.exists().where(
-        sa.or_(
-            sa.and_(
-                decisions.c.notification == notifications.c.id, decisions.c.action == "discard"
-            ),
-            sa.and_(decisions.c.study == notifications.c.study, decisions.c.action == "report"),
-        )
-    )
-    updated = connection.execute(
+def _renew(connection: sa.Connection, found: Notification, row: NewNotification) -> None:
+    connection.execute(
         sa.update(notifications)
-        .where(notifications.c.id == held, ~by_person)
+        .where(notifications.c.id == found.id)
         .values(
-            state=NotificationState.HELD.value,
-            evidence=row.evidence,
-            reason=row.reason,
-            last_error="",
+            study_instance_uid=row.study_instance_uid,
+            evidence=words(row.evidence),
+            reason=words(row.reason),
+            update=row.update,
         )
     )
-    return updated.rowcount
+
+
+def hold_again(connection: sa.Connection, found: Notification, row: NewNotification) -> None:
+    """What is held for another reason now is another thing for a person to decide."""
+    if (found.reason, found.evidence) != (words(row.reason), words(row.evidence)):
+        _renew(connection, found, row)
+        connection.execute(
+            sa.update(notifications)
+            .where(notifications.c.id == found.id)
+            .values(revision=notifications.c.revision + 1)
+        )
 
 
 def as_notification(row: sa.Row[Any]) -> Notification:
+    """A row as the value that it is."""
     fields = dict(row._mapping)
+    fields["step"] = StepIdentity(*(fields.pop(name) for name in StepIdentity._fields))
     fields["state"] = NotificationState(fields["state"])
     fields["kind"] = Kind(fields["kind"])
     return Notification(**fields)
+
+
+def _as_expired(row: sa.Row[Any]) -> Notification:
+    fields = dict(row._mapping)
+    fields["step"] = StepIdentity(*(fields.pop(name) for name in StepIdentity._fields))
+    fields["kind"] = Kind(fields["kind"])
+    return Notification(
+        **fields,
+        state=NotificationState.DELIVERED,
+        revision=0,
+        by_person=False,
+        reason="",
+        update="",
+        attempts=0,
+        repeats=0,
+        next_attempt=0.0,
+        last_error="",
+        changed=fields["delivered"],
+    )

@@ -7,7 +7,7 @@ from orthanc_openmrs.store.engine import Aggregate, metadata
 person_names = sa.Table(
     "person_names",
     metadata,
-    sa.Column("patient_id", sa.String(64), primary_key=True),
+    sa.Column("patient_id", sa.Text, primary_key=True),
     sa.Column("patient_name", sa.Text, nullable=False),
     sa.Column("structured", sa.Text, nullable=False),
 )

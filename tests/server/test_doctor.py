@@ -26,7 +26,8 @@ import sqlalchemy as sa
 from orthanc_openmrs.doctor.command import main
 from orthanc_openmrs.doctor.configuration import read_configuration
 from orthanc_openmrs.store.database import Database
-from orthanc_openmrs.store.inspection import NEWEST, Look, look
+from orthanc_openmrs.store.inspection import Look, look
+from orthanc_openmrs.store.migrations import NEWEST
 from standin import Fault, Standin, StepFields
 from standin.samples import patients
 from tests.configuration_files import ENVIRONMENT, FILES, REFUSED, VALUES

@@ -15,6 +15,7 @@ from orthanc_openmrs.model import (
     NewNotification,
     Notification,
     NotificationState,
+    StepIdentity,
     StepStatus,
     StudyChange,
     StudySummary,
@@ -65,8 +66,7 @@ class Office:
             study,
             f"1.{study}",
             HELD if state is HELD else PENDING,
-            requested_procedure_id="" if state is HELD else "7",
-            scheduled_procedure_step_id="" if state is HELD else step,
+            step=StepIdentity() if state is HELD else StepIdentity("7", step),
             evidence="StudyInstanceUID",
             reason="why" if state is HELD else "",
             update="{}",
@@ -133,6 +133,7 @@ def test_what_may_be_decided_in_which_state(
 
 def test_a_retry_is_at_once_however_long_the_pause(office: Office) -> None:
     told = office.has(PENDING)
+    assert office.database.begin(told, 60)
     office.database.retry_later(told, 300, "HTTP 503")
     assert office.database.due_notifications() == []
     office.decisions.retry(told.id, "alice")
@@ -297,7 +298,7 @@ def test_what_was_delivered_long_ago_is_listed_no_more_and_in_progress_apart(
     office.has(FAILED, "15")
     office.database.take_changes(1, [StudyChange("t", stable=False)])
     (due,) = office.database.due_studies()
-    row = NewNotification("t", "1.t", PENDING, Kind.IN_PROGRESS, "7", "16")
+    row = NewNotification("t", "1.t", PENDING, Kind.IN_PROGRESS, StepIdentity("7", "16"))
     office.database.decide_study(due, "", "", [row])
 
     def listed(kind: Kind) -> list[str]:

@@ -16,7 +16,8 @@ from orthanc_openmrs.doctor.findings import Finding
 from orthanc_openmrs.doctor.orthanc import Unanswered
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.store.database import Database
-from orthanc_openmrs.store.inspection import NEWEST, look
+from orthanc_openmrs.store.inspection import look
+from orthanc_openmrs.store.migrations import NEWEST
 from tests.unit.doctor.cases import RUNS, STATUS, SYSTEM, case, told
 
 

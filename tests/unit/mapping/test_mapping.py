@@ -22,7 +22,7 @@ from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.studies import SeriesHead, StudyHead, read_study_head
 from orthanc_openmrs.mapping.synchroniser import MOST_WAITING, Synchroniser
 from orthanc_openmrs.mapping.viewers import prefix_of, viewer_links, viewer_settings
-from orthanc_openmrs.model import Kind, LinkedStep, NewNotification, NotificationState
+from orthanc_openmrs.model import Kind, LinkedStep, NewNotification, NotificationState, StepIdentity
 from orthanc_openmrs.rest.messages import Request, Response
 from orthanc_openmrs.rest.router import LARGEST_BODY, Router
 from orthanc_openmrs.rest.studies import StudyRoutes
@@ -120,8 +120,7 @@ def told(state: NotificationState, kind: Kind = Kind.COMPLETED, **changes: Any) 
         "study_instance_uid": "1.2",
         "state": state,
         "kind": kind,
-        "scheduled_procedure_step_id": "14",
-        "patient_id": ALICE,
+        "step": StepIdentity("7", "14", ALICE),
     }
     return NewNotification(**(fields | changes))
 
@@ -136,13 +135,13 @@ COMPLETED, IN_PROGRESS = Kind
         ([told(DELIVERED)], ["14"]),
         ([told(FAILED)], ["14"]),
         ([told(DISCARDED)], []),
-        ([told(HELD, scheduled_procedure_step_id="", patient_id="")], []),
+        ([told(HELD, step=StepIdentity())], []),
         ([told(PENDING, IN_PROGRESS)], ["14"]),
         ([told(DISCARDED, IN_PROGRESS)], []),
         ([told(DELIVERED, IN_PROGRESS), told(DISCARDED)], []),
         ([told(DISCARDED, IN_PROGRESS), told(DELIVERED)], ["14"]),
         ([told(DELIVERED, IN_PROGRESS), told(PENDING)], ["14"]),
-        ([told(PENDING), told(PENDING, scheduled_procedure_step_id="15")], ["14", "15"]),
+        ([told(PENDING), told(PENDING, step=StepIdentity("7", "15", ALICE))], ["14", "15"]),
     ],
 )
 def test_a_notification_links_unless_it_was_discarded(
@@ -154,7 +153,7 @@ def test_a_notification_links_unless_it_was_discarded(
     database.decide_study(due, "linked", "", found)
     assert database.linked(["s", "t"]) == [LinkedStep("s", ALICE, step) for step in steps]
     assert database.owned() == database.owned(["s", "t"]) == dict.fromkeys("s" * bool(steps), True)
-    assert database.studies_of(ALICE.upper(), 10) == (["s"] if found[0].patient_id else [])
+    assert database.studies_of(ALICE.upper(), 10) == (["s"] if found[0].step.patient_id else [])
 
 
 def test_of_two_persons_who_decide_at_once_one_is_told() -> None:

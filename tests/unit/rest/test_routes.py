@@ -27,6 +27,7 @@ from orthanc_openmrs.model import (
     Rejected,
     RequestAttributes,
     RequestList,
+    StepIdentity,
     StepStatus,
 )
 from orthanc_openmrs.rest.messages import (
@@ -183,8 +184,7 @@ class Application:
                 f"t{at}",
                 f"1.{at}",
                 HELD if state is HELD else PENDING,
-                requested_procedure_id="7",
-                scheduled_procedure_step_id=str(at),
+                step=StepIdentity("7", str(at)),
                 update="{}",
             )
             self.database.decide_study(due, "linked", "", [row])

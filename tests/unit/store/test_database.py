@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.model import DueStudy, Kind, NewNotification, NotificationState, StudyChange
+from orthanc_openmrs.model import (
+    DueStudy,
+    Kind,
+    NewNotification,
+    NotificationState,
+    StepIdentity,
+    StudyChange,
+)
 from orthanc_openmrs.store.database import Database
 from tests.unit.builders import FrozenClock
 
@@ -52,14 +59,15 @@ def database(reopen: Open) -> Database:
     return reopen()
 
 
-def new(step: str = "14", study: str = "s", **changes: Any) -> NewNotification:
+def new(
+    step: str = "14", study: str = "s", identity: StepIdentity | None = None, **changes: Any
+) -> NewNotification:
     """A pending notification of request 7."""
     fields: dict[str, Any] = {
         "study": study,
         "study_instance_uid": f"1.{study}",
         "state": PENDING,
-        "requested_procedure_id": "7",
-        "scheduled_procedure_step_id": step,
+        "step": identity or StepIdentity("7", step),
         "evidence": "StudyInstanceUID",
         "update": "{}",
     }
@@ -265,32 +273,35 @@ def test_there_is_one_notification_for_a_study_and_step(database: Database) -> N
     assert [step for step, _ in states(database)] == ["14", "15", "16", "14"]
 
 
-def test_a_request_gets_one_notification_at_a_time_in_order(
+def test_each_step_has_its_own_turn_and_its_notifications_are_sent_in_order(
     database: Database, clock: FrozenClock
 ) -> None:
-    decide(database, new("14"), new("15"), new("21", requested_procedure_id="8"))
+    decide(database, new("14"), new("15"))
+    decide(database, new("14", study="t"), study="t")
 
-    def due() -> list[str]:
-        return sorted(n.scheduled_procedure_step_id for n in database.due_notifications())
+    def due() -> list[tuple[str, str]]:
+        return sorted(
+            (n.study, n.scheduled_procedure_step_id) for n in database.due_notifications()
+        )
 
-    assert due() == ["14", "21"]
+    assert due() == [("s", "14"), ("s", "15")], "t's 14 waits for s's"
     first = database.list_notifications()[0]
-    database.retry_later(first, 60, "HTTP 503")
-    assert due() == ["21"], "15 waits for 14"
+    assert database.begin(first, 60)
+    database.retry_later(first, 60, "HTTP 503", repeats=2)
+    assert due() == [("s", "15")], "15 doesn't wait for 14"
     clock.now += 60
-    assert due() == ["14", "21"]
+    assert due() == [("s", "14"), ("s", "15")]
     (again,) = [n for n in database.due_notifications() if n.id == first.id]
-    assert (again.attempts, again.last_error) == (1, "HTTP 503")
+    assert (again.attempts, again.repeats, again.last_error) == (1, 2, "HTTP 503")
     database.delivered(again)
-    assert due() == ["15", "21"]
-    database.failed(database.list_notifications()[1], "HTTP 409: other patient")
-    assert due() == ["21"]
+    assert due() == [("s", "15"), ("t", "14")]
 
 
 def test_a_notification_says_what_became_of_it(database: Database, clock: FrozenClock) -> None:
-    decide(database, new("14"), new("15", requested_procedure_id="8"), new("16"))
+    decide(database, new("14"), new(identity=StepIdentity("8", "15")), new("16"))
     fourteen, fifteen, sixteen = database.list_notifications()
     clock.now = 1010
+    assert database.begin(fourteen, 5)
     database.delivered(fourteen)
     database.failed(fifteen, "HTTP 400")
     database.retry_later(sixteen, 5, "time-out")
@@ -311,24 +322,44 @@ def test_a_notification_says_what_became_of_it(database: Database, clock: Frozen
     assert [n.id for n in database.list_notifications(since=fifteen.id, limit=1)] == [fifteen.id]
 
 
-@pytest.mark.parametrize("settle", ["delivered", "failed", "retry_later"])
+@pytest.mark.parametrize("settle", ["failed", "retry_later", "withdraw", "hold"])
 @pytest.mark.parametrize("state", [DISCARDED, DELIVERED, FAILED])
-def test_what_a_person_decided_meanwhile_stays(
+def test_what_was_decided_meanwhile_stays(
     path: Path, database: Database, settle: str, state: NotificationState
 ) -> None:
     decide(database, new())
     (under_way,) = database.due_notifications()
-    by_hand(path, f"update notifications set state = '{state.value}'")
+    by_hand(path, f"update notifications set state = '{state.value}', by_person = 1")
+    kept = state
     match settle:
-        case "delivered":
-            database.delivered(under_way)
         case "failed":
-            database.failed(under_way, "no")
+            assert not database.failed(under_way, "no")
+        case "withdraw":
+            kept = DISCARDED if state is FAILED else state
+            assert database.withdraw(under_way, "gone") is (state is FAILED)
+        case "hold":
+            assert not database.hold(under_way, "another patient's by now")
         case _:
-            database.retry_later(under_way, 1, "later")
-    assert states(database) == [("14", state)]
-    assert decide(database, new()) == 0
-    assert states(database) == [("14", state)]
+            assert not database.retry_later(under_way, 1, "later")
+    assert states(database) == [("14", kept)]
+    if kept is state:
+        assert decide(database, new()) == 0
+        assert states(database) == [("14", state)]
+
+
+def test_what_was_under_way_when_it_was_discarded_says_what_came_of_it(
+    database: Database, clock: FrozenClock
+) -> None:
+    decide(database, new())
+    (under_way,) = database.due_notifications()
+    assert database.begin(under_way, 60)
+    assert database.discard(database.list_notifications()[0], "alice")
+    clock.now += 1
+    assert database.delivered(under_way)
+    (told,) = database.list_notifications()
+    assert (told.state, told.delivered) == (DELIVERED, 1001)
+    assert told.last_error == "it was under way when it was discarded, and OpenMRS took it"
+    assert [said.action for said in database.decisions(told)] == ["discard"]
 
 
 def test_a_held_study_waits_for_a_person_and_a_later_link_takes_its_place(
@@ -431,7 +462,7 @@ def test_a_try_begins_only_with_a_notification_as_it_was_read(
         case "failed":
             database.failed(read, "no")
         case "discarded":
-            database.discarded(read, "no news")
+            database.withdraw(read, "no news")
         case "retry_later":
             database.retry_later(read, 1, "later")
         case "another's try":
@@ -455,7 +486,7 @@ def test_what_was_settled_keeps_no_personal_data_and_what_failed_can_be_sent_aga
     decide(database, *(new(step, update=update) for step in ("14", "15", "16")))
     first, second, third = database.list_notifications()
     database.delivered(first)
-    database.discarded(second, "no news")
+    database.withdraw(second, "no news")
     database.failed(third, "HTTP 409")
     assert [n.update for n in database.list_notifications()] == ["", "", update]
 
@@ -508,7 +539,7 @@ def test_where_nobody_takes_in_progress_what_waits_is_discarded(
     decide(database, new("15", "t"), study="t")
     if settled:
         database.delivered(database.list_notifications(kind=Kind.IN_PROGRESS)[0])
-    database.discard_in_progress("there is no such route")
+    database.withdraw_in_progress("there is no such route")
     assert kinds(database) == [(Kind.COMPLETED, PENDING), (Kind.IN_PROGRESS, state)]
 
 
@@ -536,38 +567,48 @@ def test_changes_and_where_they_were_read_to_are_one_transaction(
     assert (database.change_cursor(), len(database.due_studies())) == (9, 2)
 
 
-CALLBACK, CHANGE, LATER = "the callback comes", "the change is read", "a minute passes"
+STABLE, CALLBACK, READ = "it is stable", "the callback comes", "the changes are read"
 
 
 @pytest.mark.parametrize(
     ("story", "decisions"),
     [
-        ((CALLBACK, CHANGE), 1),
-        ((CHANGE, CALLBACK), 1),
-        ((CHANGE,), 1),  # killed before the callback
-        ((CHANGE, LATER, CALLBACK), 2),  # perhaps another one's: twice rather than never
-        ((CHANGE, CALLBACK, CHANGE), 2),
-        ((CALLBACK, CHANGE, CHANGE), 2),
-        ((CHANGE, CALLBACK, LATER, CHANGE), 2),
-        ((CALLBACK, CHANGE, LATER, CHANGE, CALLBACK), 2),
-        ((CHANGE, LATER, CALLBACK, CHANGE), 3),
+        ((STABLE, CALLBACK, READ), 1),
+        ((STABLE, READ), 1),  # killed before the callback
+        ((STABLE, READ, CALLBACK), 2),  # perhaps another one's: twice rather than never
+        ((STABLE, CALLBACK, STABLE, READ), 2),  # the second one's callback is missed
+        ((STABLE, STABLE, CALLBACK, READ), 1),  # read after both
+        ((STABLE, CALLBACK, STABLE, CALLBACK, READ), 2),
+        ((STABLE, READ, STABLE, READ), 2),
+        ((STABLE, CALLBACK, READ, READ), 1),
     ],
 )
-def test_a_stable_study_is_noted_once_by_callback_or_change_and_never_missed(
-    database: Database, clock: FrozenClock, story: tuple[str, ...], decisions: int
+def test_a_stable_study_is_noted_by_callback_or_change_and_never_missed(
+    database: Database, story: tuple[str, ...], decisions: int
 ) -> None:
     decided = 0
-    for sequence, event in enumerate(story):
+    changes: list[StudyChange] = []
+    for event in story:
+        if event == STABLE:
+            changes.append(StudyChange("s", True, len(changes) + 1))
+            continue
         if event == CALLBACK:
             database.note_study("s")
-        elif event == CHANGE:
-            database.take_changes(sequence, [StudyChange("s", stable=True)])
         else:
-            clock.now += 61
+            cursor = database.change_cursor() or 0
+            database.take_changes(len(changes), changes[cursor:])
         for due in database.due_studies():
-            database.decide_study(due, "unlinked", "", [])
+            database.decide_study(due, "unlinked", "", [], as_of=len(changes))
             decided += 1
     assert decided == decisions
+
+
+def test_a_change_during_a_decision_is_news(database: Database) -> None:
+    database.note_study("s")
+    (due,) = database.due_studies()
+    database.take_changes(8, [StudyChange("s", True, 8)])
+    database.decide_study(due, "unlinked", "", [], as_of=7)
+    assert [again.noted for again in database.due_studies()] == [2]
 
 
 def test_a_study_of_which_more_comes_in_the_same_page_arrives_again(database: Database) -> None:
@@ -596,17 +637,39 @@ def test_a_study_arrives_until_it_is_stable_or_gone(database: Database, clock: F
 # --- a person's decisions ------------------------------------------------------------------
 
 
-def test_a_persons_report_names_the_study_it_is_of(database: Database) -> None:
-    # Two studies of one UID: Orthanc tells studies apart by the patient too.
-    decide(database, new(study="s"))
-    database.failed(database.list_notifications()[0], "HTTP 409")
-    reported = database.report(
-        new(study="t", study_instance_uid="1.s", evidence="person", requested_procedure_id="8"),
-        "alice",
-    )
-    assert (reported.study, reported.requested_procedure_id) == ("t", "8")
-    assert (reported.state, reported.evidence, reported.attempts) == (PENDING, "person", 1)
+def test_two_studies_of_one_uid_have_notifications_of_their_own(database: Database) -> None:
+    # Orthanc tells studies apart by the patient too.
+    decide(database, held(study="s"))
+    decide(database, NewNotification("t", "1.s", HELD, reason="why"), study="t")
+    assert [(n.study, n.state) for n in database.list_notifications()] == [("s", HELD), ("t", HELD)]
+    (reported,) = database.report([new(study="t", study_instance_uid="1.s")], "alice")
+    assert (reported.study, reported.state, reported.by_person) == ("t", PENDING, True)
+    assert [(n.study, n.state) for n in database.list_notifications()] == [
+        ("s", HELD),
+        ("t", DISCARDED),
+        ("t", PENDING),
+    ]
+
+
+def test_a_persons_report_takes_up_what_was_refused(database: Database) -> None:
+    decide(database, new())
+    (read,) = database.due_notifications()
+    database.failed(read, "HTTP 409")
+    (reported,) = database.report([new(evidence="person")], "alice")
     assert [n.id for n in database.list_notifications()] == [reported.id]
+    assert (reported.state, reported.evidence, reported.revision) == (PENDING, "person", 3)
+
+
+def test_one_decision_says_all_the_steps_that_a_study_completes(database: Database) -> None:
+    decide(database, held())
+    chest, abdomen = new("14"), new(identity=StepIdentity("8", "15"))
+    database.report([chest, abdomen], "alice", "named")
+    assert states(database) == [("", DISCARDED), ("14", PENDING), ("15", PENDING)]
+    said = database.history("s", "1.s").said
+    assert [(one.action, one.scheduled_procedure_step_id, one.named) for one in said] == [
+        ("report", "14", "named"),
+        ("report", "15", "named"),
+    ]
 
 
 def test_a_decision_and_what_it_changes_are_one_transaction(path: Path, database: Database) -> None:
@@ -620,13 +683,13 @@ def test_a_decision_and_what_it_changes_are_one_transaction(path: Path, database
         with pytest.raises(StoreError, match="full"):
             act(told, "alice")
     with pytest.raises(StoreError, match="full"):
-        database.report(new("15"), "alice")
+        database.report([new("15")], "alice")
     assert database.list_notifications() == [told]
     assert database.decisions(told) == []
 
 
-def test_a_held_study_that_a_person_reported_is_not_brought_up_again(database: Database) -> None:
+def test_a_study_that_is_held_after_a_persons_report_is_shown(database: Database) -> None:
     decide(database, held())
-    database.report(new(evidence="person"), "alice")
-    decide(database, held())
-    assert states(database) == [("", DISCARDED), ("14", PENDING)]
+    database.report([new(evidence="person")], "alice")
+    decide(database, held(reason="more images, of another patient"))
+    assert states(database) == [("", DISCARDED), ("14", PENDING), ("", HELD)]
