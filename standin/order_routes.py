@@ -49,6 +49,7 @@ def read_search(orders: Orders, records: Records, query: Mapping[str, str]) -> O
     concepts = _uuids(
         query, "concepts", {c for c in _split(query, "concepts") if orders.concept(c)}
     )
+    _uuids(query, "careSetting", {CARE_SETTING["uuid"]} & _split(query, "careSetting"))
     types = _uuids(query, "orderTypes", ORDER_TYPES.keys() & _split(query, "orderTypes"))
     null = _text(query, "includeNullFulfillerStatus")
     return OrderSearch(

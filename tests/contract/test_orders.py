@@ -112,6 +112,7 @@ def test_a_search_finds_what_core_finds_newest_first(
         ({"orderTypes": "nonsense"}, 404),
         ({"concepts": "nonsense"}, 404),
         ({"patient": "nonsense"}, 404),
+        ({"careSetting": "nonsense"}, 404),
         ({"fulfillerStatus": "RECEIVED,IN_PROGRESS"}, 500),
         ({"action": "new"}, 500),
         ({"activatedOnOrAfterDate": "yesterday"}, 400),
