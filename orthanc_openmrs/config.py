@@ -5,8 +5,9 @@ The schema is JSON Schema (draft 2020-12). Must not know: Orthanc's module, the 
 configuration comes in as the object that Orthanc's JSON holds.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ SCHEMA: dict[str, Any] = {
         "OpenMRS": SECTION,
     },
 }
+
+
+LIKENESS = 0.8
+"""Of two keys' letters, from which one may be the other misspelt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +209,21 @@ def _refusal(problem: ValidationError) -> ConfigurationError:
     match problem.validator:
         case "required":
             missing = next(key for key in expected if key not in instance)
+            other = likely(missing, set(instance) - set(schema["properties"]))
             return ConfigurationError(
                 f"{path}.{missing}" if path else missing,
-                "is missing: Orthanc's configuration must have it",
+                "is missing: Orthanc's configuration must have it"
+                + (f"; it has {other}: did you mean {missing}?" if other else ""),
             )
         case "additionalProperties":
             allowed = schema["properties"]
             unknown = " ".join(sorted(key for key in instance if key not in allowed)[0].split())
+            other = likely(unknown, allowed)
             return ConfigurationError(
-                f"{path}.{unknown}", "is not a key of this plugin; keys are " + ", ".join(allowed)
+                f"{path}.{unknown}",
+                "is not a key of this plugin; keys are "
+                + ", ".join(allowed)
+                + (f"; did you mean {other}?" if other else ""),
             )
         case "type":
             words = f"{found}, expected {_ARTICLES.get(str(expected), str(expected))}"
@@ -227,6 +238,13 @@ def _refusal(problem: ValidationError) -> ConfigurationError:
         case _:
             words = f"{found} that can't be used ({problem.validator}: {expected})"
     return ConfigurationError(path, words)
+
+
+def likely(key: str, others: Iterable[str]) -> str:
+    """The one of other keys that was probably meant, "" where none is like it."""
+    spelt = {other.casefold(): other for other in others}
+    found = get_close_matches(key.casefold(), spelt, 1, LIKENESS)
+    return " ".join(spelt[found[0]].split()) if found else ""
 
 
 _ARTICLES = {

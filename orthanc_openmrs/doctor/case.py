@@ -1,16 +1,20 @@
 """What is examined, and what its checks found out for those that follow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orthanc_openmrs.config import Settings
 from orthanc_openmrs.doctor.configuration import Reading
-from orthanc_openmrs.doctor.machine import User
+from orthanc_openmrs.doctor.machine import Listener, User, listener, open_files
 from orthanc_openmrs.doctor.orthanc import OverHttp
 from orthanc_openmrs.model import Answer
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.worklist.snapshot import Snapshot
+
+ORTHANC_LOGS = Path("/var/log/orthanc")
+"""Where Debian's package has Orthanc write its log."""
 
 
 @dataclass(slots=True)
@@ -20,7 +24,9 @@ class Case:
     `read` gives its configuration, or raises Unreadable. `inside`: it is examined from inside the
     running Orthanc, by the plugin; `get` asks this Orthanc then (a route → its JSON), and
     `snapshot` is the list that is served. `connect` gives the OpenMRS of the settings, none of
-    whose exchanges takes longer than the seconds of `longest`.
+    whose exchanges takes longer than the seconds of `longest`. `aet` is the scanner that is asked
+    about, `logs` where Orthanc's log is; `listens` tells who listens on a port, `open_files` what
+    a process has open.
     """
 
     read: Callable[[], Reading]
@@ -30,6 +36,10 @@ class Case:
     snapshot: Snapshot | None = None
     user: User | None = None
     longest: float = 30
+    aet: str = ""
+    logs: Path = ORTHANC_LOGS
+    listens: Callable[[int], Listener | None] = listener
+    open_files: Callable[[int], Sequence[str]] = open_files
 
     reading: Reading | None = None
     settings: Settings | None = None

@@ -17,6 +17,7 @@ CHECKS: tuple[Check[Case], ...] = (
     Check("StableAge", installation.stable_age, ("configuration",)),
     Check("scanners", installation.scanners, ("configuration",)),
     Check("Orthanc's version", running.installed, ("configuration",)),
+    Check("access", running.access, ("configuration",)),
     Check("Orthanc", running.orthanc, ("configuration",)),
     Check("plugin", running.loaded, ("Orthanc",)),
     Check("database", running.database, ("settings",)),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orthanc_openmrs import __version__
-from orthanc_openmrs.doctor.case import Case
+from orthanc_openmrs.doctor.case import ORTHANC_LOGS, Case
 from orthanc_openmrs.doctor.checks import CHECKS
 from orthanc_openmrs.doctor.configuration import read_configuration
 from orthanc_openmrs.doctor.findings import Examination, Finding, State, worst
@@ -51,13 +51,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=_user,
         help="the user that Orthanc runs as; without it, who listens on Orthanc's port, or orthanc",
     )
+    doctor.add_argument(
+        "--aet",
+        type=_ae_title,
+        help="ask as the scanner with this AE title would",
+    )
+    doctor.add_argument(
+        "--log",
+        type=Path,
+        default=ORTHANC_LOGS,
+        help=f"Orthanc's log, or its folder ({ORTHANC_LOGS})",
+    )
     chosen = parser.parse_args(arguments)
     case = Case(
-        lambda: read_configuration(chosen.path, os.environ), connect=connect, user=chosen.user
+        lambda: read_configuration(chosen.path, os.environ),
+        connect=connect,
+        user=chosen.user,
+        aet=chosen.aet,
+        logs=chosen.log,
     )
     findings = Examination().make(case, CHECKS, LIMIT)
     print(as_json(findings) if chosen.json else as_text(findings), flush=True)
     return EXIT[worst(findings)]
+
+
+def _ae_title(text: str) -> str:
+    title = text.strip()
+    if not 0 < len(title) <= 16 or "\\" in title or not title.isascii():
+        raise argparse.ArgumentTypeError("an AE title has 1 to 16 letters, of ASCII")
+    return title
 
 
 def _user(name: str) -> User:

@@ -9,8 +9,11 @@ aren't set; what comes after the closing brace is ignored.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +39,22 @@ class Unreadable(Exception):
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A configuration. `folder` is where its relative paths count from, `origin` the file of each
-    key; `unset` are variables that it names, and that the environment doesn't have."""
+    key; `unset` are variables that the environment doesn't have, with the keys whose values name
+    them (not comments); `twice` are keys that stand twice in a file, of which the last one counts.
+    """
 
     values: Mapping[str, Any] = field(repr=False)
     folder: Path
     files: tuple[Path, ...] = ()
     origin: Mapping[str, Path] = field(default_factory=dict)
-    unset: tuple[str, ...] = ()
+    unset: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    twice: Mapping[str, Path] = field(default_factory=dict)
+
+
+_ONE_SCRIPT = (
+    'keep one of the two scripts, and let it start the other: docs/installation.md, "Beside '
+    'another script"'
+)
 
 
 def read_configuration(path: Path, environment: Mapping[str, str]) -> Reading:
@@ -51,21 +63,28 @@ def read_configuration(path: Path, environment: Mapping[str, str]) -> Reading:
     files = _files(path)
     values: dict[str, Any] = {}
     origin: dict[str, Path] = {}
-    unset: set[str] = set()
+    unset: dict[str, set[str]] = {}
+    twice: dict[str, Path] = {}
     for file in files:
-        found = _read(file, environment, unset)
-        for key in found:
+        found = _read(file, environment)
+        for key in found.values:
             if key in origin:
                 raise Unreadable(
                     str(file),
                     f'has the section "{key}", which {origin[key].name} has too: Orthanc takes a '
                     "section from one file only",
-                    f'put all of "{key}" into one of the two files',
+                    _ONE_SCRIPT
+                    if key == "PythonScript"
+                    else f'put all of "{key}" into one of the two files',
                 )
             origin[key] = file
-        values |= found
+        values |= found.values
+        twice |= dict.fromkeys(found.twice, file)
+        for name, keys in found.unset.items():
+            unset.setdefault(name, set()).update(keys)
     folder = path if path.is_dir() else path.parent
-    return Reading(values, folder, tuple(files), origin, tuple(sorted(unset)))
+    named = {name: tuple(sorted(keys)) for name, keys in sorted(unset.items())}
+    return Reading(values, folder, tuple(files), origin, named, twice)
 
 
 def _files(path: Path) -> list[Path]:
@@ -83,34 +102,70 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path, environment: Mapping[str, str], unset: set[str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _File:
+    values: dict[str, Any]
+    twice: frozenset[str]
+    unset: dict[str, set[str]]
+
+
+def _read(file: Path, environment: Mapping[str, str]) -> _File:
     try:
         text = file.read_bytes().decode("utf-8-sig", "replace")
     except OSError as problem:
         raise _no_access(file, problem) from None
+    unset: set[str] = set()
 
-    def value(found: re.Match[str]) -> str:
+    def value(found: re.Match[str], marked: bool = False) -> str:
         name, default = found.groups()
         if name not in environment and default is None:
             unset.add(name)
+            return f"{_BEFORE}{name}{_AFTER}" if marked else ""
         return environment.get(name, default or "")
 
-    text = _TOKEN.sub(_without_comment, _VARIABLE.sub(value, text))
+    values, twice = _parsed(file, _VARIABLE.sub(value, text))
+    places: dict[str, set[str]] = {}
+    if unset:
+        marked = _VARIABLE.sub(partial(value, marked=True), text.translate(_NO_MARKS))
+        with suppress(Unreadable):  # a variable beside the texts: its place isn't known
+            for key, one in _parsed(file, marked)[0].items():
+                for name in _MARKED.findall(json.dumps(one, ensure_ascii=False)):
+                    places.setdefault(name, set()).add(key)
+    return _File(values, twice, places)
+
+
+# What stands for a variable that isn't set, of Unicode's private use.
+_BEFORE, _AFTER = "\ue000", "\ue001"
+_MARKED = re.compile(f"{_BEFORE}(.*?){_AFTER}")
+_NO_MARKS = str.maketrans(dict.fromkeys(f"{_BEFORE}{_AFTER}", "\ufffd"))
+
+
+def _parsed(file: Path, text: str) -> tuple[dict[str, Any], frozenset[str]]:
+    """The values of a file, and the keys of its root that stand twice."""
+    text = _TOKEN.sub(_without_comment, text)
     start = len(text) - len(text.lstrip())
+    root: list[tuple[str, Any]] = []
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        root[:] = pairs  # the root comes last
+        return dict(pairs)
+
+    # Not strict: jsoncpp takes line breaks in a text, up to Orthanc 1.12 at least.
+    decoder = json.JSONDecoder(strict=False, parse_constant=_refuse, object_pairs_hook=made)
     try:
-        # Not strict: jsoncpp takes line breaks in a text, up to Orthanc 1.12 at least.
-        found, _ = json.JSONDecoder(strict=False, parse_constant=_refuse).raw_decode(text, start)
+        found, _ = decoder.raw_decode(text, start)
     except json.JSONDecodeError as problem:
         raise Unreadable(
             f"{file}:{problem.lineno}:{problem.colno}",
             f"is no JSON: {problem.msg}",
-            "mend this line, or the one before it: Orthanc doesn't start with it",
+            "fix this line, or the one before it: Orthanc doesn't start with it",
         ) from None
     except (ValueError, RecursionError) as problem:
-        raise Unreadable(str(file), f"is no JSON: {problem}", "mend it") from None
+        raise Unreadable(str(file), f"is no JSON: {problem}", "fix it") from None
     if not isinstance(found, dict):
         raise Unreadable(str(file), "is no JSON object", "put braces { } around its keys")
-    return found
+    counts = Counter(key for key, _ in root)
+    return found, frozenset(key for key, count in counts.items() if count > 1)
 
 
 def _without_comment(found: re.Match[str]) -> str:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from orthanc_openmrs import __version__
-from orthanc_openmrs.config import Settings, read_settings
+from orthanc_openmrs.config import SCHEMA, Settings, likely, read_settings
 from orthanc_openmrs.doctor import advice
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.configuration import Unreadable
@@ -29,6 +30,19 @@ from orthanc_openmrs.errors import ConfigurationError
 OLDEST_PYTHON = (3, 11)
 
 PYTHON_PLUGIN = "libOrthancPython.so"
+
+OWN_KEYS = frozenset((*SCHEMA["properties"], "Plugins", "PythonScript"))
+"""Keys of Orthanc's configuration without which this plugin doesn't work."""
+
+PATHS = {
+    # the end of each, in the Imaging module 1.0.1 and later, and before
+    "ImagingWorklistURL": ("/worklist/requests", "/imaging/worklist"),
+    "ImagingUpdateRequestStatus": ("/worklist/updaterequeststatus", "/imaging/updatestatus"),
+}
+REST = "/ws/rest/v1"
+
+SHOWN = 20
+"""AE titles that are named."""
 
 SHORT_STABLE_AGE = 10
 LONG_STABLE_AGE = 600
@@ -67,7 +81,15 @@ def configuration(case: Case) -> Iterator[Finding]:
             "holds a password, and everybody on this machine can read it",
             advice.let_read(case.user, file),
         )
-    for name in reading.unset:
+    for key, found_in in reading.twice.items():
+        yield warning(
+            key,
+            f"stands twice in {found_in.name}: Orthanc takes the last one only",
+            "remove the other one",
+        )
+    for name, keys in reading.unset.items():
+        if OWN_KEYS.isdisjoint(keys):
+            continue  # Orthanc's own keys may do without
         yield warning(
             f"${{{name}}}",
             "isn't set here: Orthanc puts nothing in its place where it isn't set there either",
@@ -100,12 +122,42 @@ def settings(case: Case) -> Iterator[Finding]:
         )
         return
     yield ok("settings", "the plugin starts with these keys")
+    yield from _paths(case)
+    yield from _misspelt(case)
     if case.settings.debug:
         yield warning(
             "OpenMRS.Debug",
             "is true: patients' data go to Orthanc's log",
             "set it to false when the fault is found",
         )
+
+
+def _paths(case: Case) -> Iterator[Finding]:
+    """The addresses are of the Imaging module's routes, as far as can be seen."""
+    for key, ends in PATHS.items():
+        url = urlsplit(str(case.configuration[key]))
+        path = url.path.rstrip("/")
+        if path.endswith(ends):
+            continue
+        before = path[: path.index("/ws/")] if "/ws/" in path else path
+        host = url.netloc
+        yield warning(
+            key,
+            f"asks {host} for {path or '/'}, where the Imaging module has {ends[0]}",
+            f"it should end so: {url.scheme}://{host}{before}{REST}{ends[0]}",
+        )
+
+
+def _misspelt(case: Case) -> Iterator[Finding]:
+    """No key was meant to be one of the plugin's."""
+    known = SCHEMA["properties"]
+    missing = [key for key in known if key not in case.configuration]
+    for key in case.configuration:
+        meant = likely(key, missing) if key not in known else ""
+        if meant:
+            yield warning(
+                " ".join(key.split()), "is a key that nobody reads", f"did you mean {meant}?"
+            )
 
 
 def _tls_files(settings: Settings) -> dict[Path, str]:
@@ -299,7 +351,7 @@ def scanners(case: Case) -> Iterator[Finding]:
     if keys.get("DicomAlwaysAllowFindWorklist", False) is True:
         yield ok("DicomAlwaysAllowFindWorklist", f"is true: every scanner may ask ({where})")
         return
-    able = [name for name, one in known.items() if may_ask(one)]
+    able = sorted({who for one in known.values() if may_ask(one) and (who := _who(one, keys))})
     if not able:
         what = "DicomModalities is empty" if not known else "none in DicomModalities may ask"
         yield error(
@@ -308,7 +360,24 @@ def scanners(case: Case) -> Iterator[Finding]:
             "set it to true, or list the scanners in DicomModalities",
         )
         return
-    yield ok("DicomModalities", f"{len(able)} may ask: {', '.join(sorted(able)[:20])} ({where})")
+    some = ", ".join(able[:SHOWN]) + (f" and {len(able) - SHOWN} more" if able[SHOWN:] else "")
+    yield ok("DicomModalities", f"only {some} may ask; is your scanner called so? ({where})")
+
+
+def _who(modality: Any, keys: Mapping[str, Any]) -> str:
+    """The AE title of a modality, with its address where Orthanc compares it too."""
+    title, host = title_and_host(modality)
+    return f"{title} at {host}" if title and keys.get("DicomCheckModalityHost") is True else title
+
+
+def title_and_host(modality: Any) -> tuple[str, str]:
+    """Of one of DicomModalities, in either of its forms."""
+    if isinstance(modality, Mapping):
+        return str(modality.get("AET", "")), str(modality.get("Host", ""))
+    if isinstance(modality, list):
+        title, host = (*modality, "", "")[:2]
+        return str(title), str(host)
+    return "", ""
 
 
 def modalities(case: Case) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def user_of(uid: int) -> User:
 def orthanc_user(port: int) -> User:
     """The user that Orthanc runs as: who listens on its port, else that of Debian's package where
     root asks, else whoever asks."""
-    uid = listener(port)
+    there = listener(port)
+    uid = there.uid if there else None
     if uid is None and os.geteuid() == 0:
         try:
             uid = pwd.getpwnam(PACKAGE_USER).pw_uid
@@ -66,9 +68,21 @@ def orthanc_user(port: int) -> User:
     return user_of(os.geteuid() if uid is None else uid)
 
 
-def listener(port: int) -> int | None:
-    """The number of the user who listens on a TCP port, None where nobody does (proc(5),
-    /proc/net/tcp: address, state 0A, user)."""
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who listens on a port: the user's number, and the process where we may know it."""
+
+    uid: int
+    pid: int = 0
+    program: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.program} (process {self.pid})" if self.pid else "another program"
+
+
+def listener(port: int) -> Listener | None:
+    """Who listens on a TCP port, None where nobody does (proc(5), /proc/net/tcp: address, state
+    0A, user, inode). Only root sees the processes of others."""
     for name in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", name).read_text().splitlines()[1:]
@@ -76,8 +90,65 @@ def listener(port: int) -> int | None:
             continue
         for words in map(str.split, lines):
             if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:
-                return int(words[7])
+                pid = _process_with(f"socket:[{words[9]}]")
+                return Listener(int(words[7]), pid, _program(pid) if pid else "")
     return None
+
+
+def _process_with(open_file: str) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        if open_file in open_files(int(process.name)):
+            return int(process.name)
+    return 0
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def open_files(pid: int) -> list[str]:
+    """What a process has open, as proc(5) names it: a path, "path (deleted)", "socket:[inode]"."""
+    found = []
+    with suppress(OSError):
+        for one in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(os.readlink(one))
+    return found
+
+
+_ERROR = re.compile(r"^E\d{4} (\S+?)(?:\.\d+)? .*?\] (.*)$", re.MULTILINE)
+_START = "Orthanc version:"
+_CONSEQUENCES = (
+    "Uncaught exception, stopping now",
+    "Error while initializing plugin",
+    "Error during the installation of the Python script",
+)
+"""Errors of Orthanc that say only that there was one before them."""
+_END_OF_LOG = 256 * 1024
+_LONGEST_LINE = 300
+
+
+def last_error(logs: Path) -> str:
+    """The last error in Orthanc's newest log since its last start that says more than that there
+    was one, with its time; "" where there is none. `logs` is the file, or the folder of
+    `--logdir`."""
+    try:
+        found = [logs] if logs.is_file() else [one for one in logs.iterdir() if "log" in one.name]
+        newest = max(found, key=lambda one: one.stat().st_mtime)
+        with newest.open("rb") as file:
+            file.seek(max(0, newest.stat().st_size - _END_OF_LOG))
+            text = file.read().decode(errors="replace")
+    except (OSError, ValueError):
+        return ""
+    errors = _ERROR.findall(text[max(0, text.rfind(_START)) :])
+    if not errors:
+        return ""
+    reasons = [one for one in errors if not one[1].startswith(_CONSEQUENCES)]
+    when, what = (reasons or errors)[-1]
+    return f"{when} {what[:_LONGEST_LINE]}"
 
 
 def refused(user: User, wanted: Iterable[tuple[Path, int]]) -> list[Path]:

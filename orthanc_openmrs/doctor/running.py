@@ -15,13 +15,14 @@ from pathlib import Path
 from orthanc_openmrs.doctor import advice
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.findings import Finding, error, ok, warning
-from orthanc_openmrs.doctor.installation import may_ask, modalities
-from orthanc_openmrs.doctor.machine import refused, way_to
+from orthanc_openmrs.doctor.installation import may_ask, modalities, title_and_host
+from orthanc_openmrs.doctor.machine import Listener, last_error, refused, way_to
 from orthanc_openmrs.doctor.orthanc import Unanswered, http_port
 from orthanc_openmrs.doctor.scanner import SUCCESS, NoTool, ask
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.store.inspection import look, sqlite_file
 from orthanc_openmrs.store.migrations import NEWEST
+from orthanc_openmrs.worklist.items import WorklistItem
 
 OLDEST_ORTHANC = (1, 10, 1)
 OLDEST_PLUGIN = (4, 0)
@@ -29,11 +30,19 @@ OLDEST_PLUGIN = (4, 0)
 DIES_OF_HTTPS = "1.10.1"
 """Debian's build, with or without plugins: so it isn't asked by HTTPS."""
 
+WANTS_USERS = (1, 13)
+"""Orthanc from which on remote access without a user stops the start."""
+
+ORTHANC = "Orthanc"
+DICOM_PORT = 4242
+
 CALLING_AE_TITLE = "DOCTOR"
 """Who asks, where Orthanc lets everybody ask."""
 
 ABSENT_STEP = "0"
 """A step that is asked for where the list has none; OpenMRS counts from 1."""
+
+HERE = ("127.0.0.1", "localhost")
 
 LITTLE_SPACE = 1024**3
 NO_SPACE = 64 * 1024**2
@@ -62,25 +71,24 @@ def orthanc(case: Case) -> Iterator[Finding]:
     try:
         system = case.ask("/system")
     except Unanswered as problem:
-        if problem.status == 401:
+        if problem.status in (401, 403):
             yield error(
                 "Orthanc",
                 f"answers on port {port}, but refuses the first of RegisteredUsers",
                 "restart Orthanc, if its users were changed; or it isn't this configuration's",
             )
         else:
-            yield error(
-                "Orthanc",
-                f"doesn't answer on port {port} ({problem})",
-                advice.look_at_service(),
-            )
+            yield from _why_it_is_away(case, port, problem)
         return
-    version = str(system.get("Version", ""))
+    if not isinstance(system, Mapping) or "Version" not in system:
+        yield from _taken("HttpPort", port, case.listens(port))
+        return
+    version = str(system["Version"])
     if _numbers(version) and _numbers(version) < OLDEST_ORTHANC:
         yield error("Orthanc", f"{version} is too old", "use 1.10.1 or later: Debian 12 has it")
     else:
         yield ok("Orthanc", f"{version} answers on port {port}")
-    for key, default in (("DicomAet", "ORTHANC"), ("DicomPort", 4242)):
+    for key, default in (("DicomAet", "ORTHANC"), ("DicomPort", DICOM_PORT)):
         if key in system and system[key] != case.configuration.get(key, default):
             yield warning(
                 key,
@@ -88,6 +96,54 @@ def orthanc(case: Case) -> Iterator[Finding]:
                 "Orthanc that runs",
                 "restart Orthanc, to let it read its configuration",
             )
+
+
+def _why_it_is_away(case: Case, port: int, problem: Unanswered) -> Iterator[Finding]:
+    """Another program on one of its ports, or what its log says."""
+    taken = False
+    for key, number in (("HttpPort", port), ("DicomPort", case.configuration.get("DicomPort"))):
+        number = DICOM_PORT if number is None else number
+        there = case.listens(number) if isinstance(number, int) else None
+        is_orthanc = there is not None and there.program.startswith(ORTHANC)
+        answers = key == "HttpPort" and problem.status != 0
+        if not is_orthanc and (answers or (there is not None and there.pid)):
+            taken = True
+            yield from _taken(key, number, there)
+    if taken:
+        return
+    yield error("Orthanc", f"doesn't answer on port {port} ({problem})", advice.look_at_service())
+    said = last_error(case.logs)
+    if said:
+        yield error("Orthanc's log", said, "fix what it says, and start Orthanc again")
+
+
+def _taken(key: str, port: int, there: Listener | None) -> Iterator[Finding]:
+    yield error(
+        key,
+        f"port {port} is taken by {there or 'something else'}: Orthanc can't have it",
+        f'stop that program, or set another "{key}"',
+    )
+
+
+def access(case: Case) -> Iterator[Finding]:
+    """Who comes from other machines has a user."""
+    keys = case.configuration
+    if (
+        keys.get("RemoteAccessAllowed") is not True
+        or keys.get("AuthenticationEnabled") is False
+        or keys.get("RegisteredUsers")
+    ):
+        return
+    meaning = "is empty, and RemoteAccessAllowed is true"
+    add = 'add a user: "RegisteredUsers": {"name": "password"}'
+    if _numbers(case.orthanc) >= WANTS_USERS:
+        yield error("RegisteredUsers", f"{meaning}: Orthanc {case.orthanc} doesn't start so", add)
+    else:
+        yield warning(
+            "RegisteredUsers",
+            f"{meaning}: nobody has a name and a password of their own",
+            f"{add}; Orthanc 1.13 doesn't start without",
+        )
 
 
 def loaded(case: Case) -> Iterator[Finding]:
@@ -161,16 +217,17 @@ def database(case: Case) -> Iterator[Finding]:
     told = (case.status or {}).get("Notifications", {})
     if told.get("Error"):
         yield error("database", f"the plugin says: {told['Error']}", "see Orthanc's log")
-        return
     file = sqlite_file(url)
     if file is not None:
         found = list(_file_problems(case, file))
         yield from found
         if found:
             return
-        if not file.exists():
-            yield ok("database", f"{file} is made at the first start")
-            return
+    if told.get("Error"):
+        return
+    if file is not None and not file.exists():
+        yield ok("database", f"{file} is made at the first start")
+        return
     try:
         seen = look(url)
     except StoreError as problem:
@@ -190,6 +247,7 @@ def database(case: Case) -> Iterator[Finding]:
 
 
 def _file_problems(case: Case, file: Path) -> Iterator[Finding]:
+    yield from _replaced(case, file)
     user, folder = case.known_user, file.parent
     files = [Path(f"{file}{suffix}") for suffix in ("", "-wal", "-shm")]
     there = folder
@@ -215,6 +273,19 @@ def _file_problems(case: Case, file: Path) -> Iterator[Finding]:
             "database",
             f"the disk of {there} has {free // 1024**2} MiB left",
             "free some space, or enlarge it",
+        )
+
+
+def _replaced(case: Case, file: Path) -> Iterator[Finding]:
+    """The Orthanc that runs has another file open than the one that is there."""
+    there = case.listens(http_port(case.configuration))
+    pid = os.getpid() if case.inside else there.pid if there else 0
+    if f"{file} (deleted)" in case.open_files(pid):
+        yield error(
+            "database",
+            f"{file} was deleted or replaced while Orthanc runs: what the plugin writes now is "
+            "lost when Orthanc ends",
+            "restart Orthanc, and restore a back-up: docs/installation.md has the commands",
         )
 
 
@@ -252,10 +323,10 @@ def query(case: Case) -> Iterator[Finding]:
         return
     calling = caller(case)
     if calling is None:
-        yield ok("C-FIND", "not tried: DicomCheckModalityHost lets no scanner ask from here")
+        yield from _not_tried(case)
         return
-    port = keys.get("DicomPort", 4242)
-    item = next(iter(case.snapshot.offered), None) if case.snapshot else None
+    port = keys.get("DicomPort", DICOM_PORT)
+    item = _asked_for(case)
     step = item["ScheduledProcedureStepID"] if item else ABSENT_STEP
     station = item["ScheduledStationAETitle"] if item else ""
     called = str(keys.get("DicomAet", "ORTHANC"))
@@ -287,16 +358,47 @@ def query(case: Case) -> Iterator[Finding]:
         yield ok("C-FIND", f"{calling} {what} ({milliseconds:.0f} ms)")
 
 
+def _asked_for(case: Case) -> WorklistItem | None:
+    """A step that a scanner should get: where one is named, of its own before any other."""
+    offered = case.snapshot.offered if case.snapshot else ()
+    own = (item for item in offered if item["ScheduledStationAETitle"] == case.aet)
+    return next(own, None) or next(iter(offered), None)
+
+
+def _not_tried(case: Case) -> Iterator[Finding]:
+    if not case.aet:
+        yield ok("C-FIND", "not tried: DicomCheckModalityHost lets no scanner ask from here")
+    elif any(case.aet == title_and_host(one)[0] for one in modalities(case).values()):
+        yield warning(
+            "C-FIND",
+            f"not tried: {case.aet} may not ask, or not from this machine",
+            "compare AllowFind, AllowFindWorklist and Host of DicomModalities; ask at the scanner",
+        )
+    else:
+        yield error(
+            "C-FIND",
+            f"{case.aet} is none of DicomModalities: Orthanc refuses it",
+            f'add "{case.aet}": ["{case.aet}", "<its address>", <its port>] to DicomModalities, '
+            'or set "DicomAlwaysAllowFindWorklist": true',
+        )
+
+
 def caller(case: Case) -> str | None:
     """An AE title that may ask from this machine, None where there is none."""
+    if case.aet:
+        return case.aet if _may_ask_from_here(case, case.aet) else None
     if case.configuration.get("DicomAlwaysAllowFindWorklist", False) is True:
         return CALLING_AE_TITLE
+    titles = (title_and_host(one)[0] for one in modalities(case).values())
+    return next((one for one in titles if one and _may_ask_from_here(case, one)), None)
+
+
+def _may_ask_from_here(case: Case, aet: str) -> bool:
+    if case.configuration.get("DicomAlwaysAllowFindWorklist", False) is True:
+        return True
     checked = case.configuration.get("DicomCheckModalityHost") is True
     for modality in modalities(case).values():
-        if isinstance(modality, Mapping):
-            title, host = modality.get("AET"), modality.get("Host")
-        else:
-            title, host = (*modality, None, None)[:2] if isinstance(modality, list) else (None, "")
-        if title and may_ask(modality) and (not checked or host in ("127.0.0.1", "localhost")):
-            return str(title)
-    return None
+        title, host = title_and_host(modality)
+        if title == aet and may_ask(modality) and (not checked or host in HERE):
+            return True
+    return False

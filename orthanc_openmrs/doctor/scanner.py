@@ -23,6 +23,7 @@ SUCCESS = "Success"
 REFUSED = "the association is refused"
 BROKEN_OFF = "Orthanc breaks off: it doesn't let this scanner ask"
 SILENT = "no answer"
+NO_WORKLIST = "Orthanc serves no worklist: no plugin for it is loaded"
 
 
 class NoTool(Exception):
@@ -98,6 +99,8 @@ def read_output(output: str) -> Asked:
     final = re.findall(r"Received Final Find Response \((.*)\)", output)
     if final:
         return Asked(final[-1], len(re.findall(r"Find Response: \d+ \(Pending\)", output)))
+    if "No Acceptable Presentation Contexts" in output:
+        return Asked(NO_WORKLIST)
     if "Association Rejected" in output:
         reason = re.search(r"Reason: (.*)", output)
         return Asked(f"{REFUSED}: {reason[1]}" if reason else REFUSED)
@@ -123,6 +126,8 @@ def _by_pynetdicom(port: int, called: str, calling: str, step_id: str, ae_title:
     entity.add_requested_context(Worklist)
     association = entity.associate("127.0.0.1", port, ae_title=called)
     if not association.is_established:
+        if association.is_aborted and not association.accepted_contexts:
+            return Asked(NO_WORKLIST)
         return Asked(REFUSED if association.is_rejected else SILENT)
     answers = 0
     try:

@@ -91,7 +91,10 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_who_listens_on_a_port_is_who_orthanc_runs_as() -> None:
     with serving() as server:
         port = int(server.url.rpartition(":")[2])
-        assert listener(port) == os.geteuid()
+        found = listener(port)
+        assert found is not None
+        assert (found.uid, found.pid) == (os.geteuid(), os.getpid())
+        assert str(found).endswith(f" (process {os.getpid()})")
         assert orthanc_user(port) == ME
     assert listener(port) is None
 

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from orthanc_openmrs.doctor.command import main
 from orthanc_openmrs.doctor.configuration import read_configuration
+from orthanc_openmrs.doctor.scanner import NO_WORKLIST, _by_pynetdicom, ask
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.store.inspection import Look, look
 from orthanc_openmrs.store.migrations import NEWEST
@@ -35,7 +36,7 @@ from tests.server import postgres
 from tests.server.conftest import Start, module_keys
 from tests.unit.doubles import serving
 from trial import scanner
-from trial.orthanc import PYTHON_PLUGIN, SCRIPT, ScratchOrthanc
+from trial.orthanc import PYTHON_PLUGIN, SCRIPT, ScratchOrthanc, StartFailed
 from trial.ports import free_port
 from trial.waiting import eventually
 
@@ -164,6 +165,7 @@ def openmrs_is_away(hospital: Hospital, folder: Path) -> Iterator[tuple[Path, tu
     hospital.openmrs.set_fault(Fault("hang"), path="/requests")
     yield hospital.configured(OpenMRS={"Timeout": 0.5}), ()
     hospital.openmrs.clear_faults()
+    yield hospital.configured(ImagingWorklistURL=f"{hospital.openmrs.origin}/openmrs"), ()
 
 
 def openmrs_refuses(hospital: Hospital, folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -207,7 +209,23 @@ def orthanc_does_not_start(
     yield etc, ()
     yield hospital.configured(OpenMRS={"Tiemout": 10}), ()
     yield hospital.configured(Worklists={"Enable": True}), ()
-    yield hospital.configured(HttpPort=free_port()), ("--user", "root")
+    etc = hospital.configured()
+    (etc / "other.json").write_text('{"PythonScript": "/opt/other.py"}')
+    yield etc, ()
+    away = {"HttpPort": free_port(), "DicomPort": free_port()}
+    yield hospital.configured(**away), ("--user", "root")
+    with serving() as server:
+        port = int(server.url.rpartition(":")[2])
+        yield hospital.configured(**{**away, "HttpPort": port}), ("--user", "root")
+    url = hospital.openmrs.worklist_url
+    misspelt = {**away, "ImagingWorklistURL": None, "ImagingWorkListUrl": url}
+    etc = hospital.configured(**misspelt)
+    keys = {key: one for key, one in hospital.orthanc.configuration.items() if key not in misspelt}
+    broken = ScratchOrthanc(folder / "broken", keys)
+    with pytest.raises(StartFailed):
+        broken.start()
+    yield etc, ("--user", "root")
+    yield hospital.configured(**away), ("--user", "root", "--log", str(broken.log_path))
 
 
 def plugin_is_not_loaded(
@@ -237,6 +255,9 @@ def scanner_is_refused(hospital: Hospital, folder: Path) -> Iterator[tuple[Path,
     """No scanner is known; none speaks to this Orthanc's title."""
     yield hospital.configured(DicomAlwaysAllowFindWorklist=None), ()
     yield hospital.configured(DicomAet="OTHER"), ()
+    only_mr = {"MR": ["MR1", "127.0.0.1", 104]}
+    etc = hospital.configured(DicomAlwaysAllowFindWorklist=None, DicomModalities=only_mr)
+    yield etc, ("--aet", "CT1")
 
 
 def step_is_missing(hospital: Hospital, folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -293,6 +314,15 @@ def database_cannot_be_written(
     corrupt = folder / "corrupt.db"
     corrupt.write_bytes(b"this was a database once " * 100)
     yield hospital.configured(OpenMRS={"Database": f"sqlite:///{corrupt}"}), ()
+    keys = {key: hospital.orthanc.configuration[key] for key in module_keys(hospital.openmrs)}
+    with ScratchOrthanc(folder / "replaced", keys) as orthanc:
+        file = orthanc.folder / "index" / "openmrs.db"
+        os.replace(shutil.copy(file, folder / "copy.db"), file)
+        etc = hospital.configured(
+            **{key: orthanc.configuration[key] for key in ("HttpPort", "DicomPort")},
+            OpenMRS={"Database": f"sqlite:///{file}"},
+        )
+        yield etc, ()
 
 
 RUNBOOK: dict[str, Broken] = {
@@ -365,6 +395,39 @@ def test_a_postgresql_database_is_looked_at_and_left_alone() -> None:
         engine.dispose()
         assert look(url.replace("postgres@", "reader@")) == Look(NEWEST, writable=False)
         database.close()
+
+
+def test_the_doctor_asks_as_the_scanner_that_is_named(
+    openmrs: Standin, start_orthanc: Start, tmp_path: Path
+) -> None:
+    sample = next(iter(patients(1, date.today())))
+    sample.add_to(openmrs.records)
+    modalities = {"mr": ["MR1", "127.0.0.1", 104], "ct": {"AET": "CT2", "Host": "127.0.0.1"}}
+    modalities["ct"] |= {"Port": 104, "AllowFindWorklist": False}  # type: ignore[operator]
+    orthanc = start_orthanc(
+        {"RefreshInterval": 1}, DicomAlwaysAllowFindWorklist=False, DicomModalities=modalities
+    )
+    eventually(lambda: orthanc.get("/openmrs/status")["Worklist"]["Offered"] == 1, "no worklist")
+    etc = orthanc.folder / "orthanc.json"
+
+    def said(aet: str) -> str:
+        _, lines = doctor_here(etc, "--aet", aet)
+        return next(line for line in lines if "C-FIND: " in line)
+
+    assert re.match(r"ok +C-FIND: MR1 gets step 1 \(", said("MR1"))
+    assert said("CT1").startswith("error    C-FIND: CT1 is none of DicomModalities")
+    assert said("CT2").startswith("warning  C-FIND: not tried: CT2 may not ask")
+    for aet in ("CT1", "CT2"):
+        assert scanner.find(orthanc.dicom_port, ae_title=aet).status != "Success", "it is so"
+
+
+def test_an_orthanc_without_a_worklist_says_so_in_the_words_that_are_known(tmp_path: Path) -> None:
+    with ScratchOrthanc(tmp_path / "orthanc", script=None) as orthanc:
+        found = scanner.find(orthanc.dicom_port)
+        assert "No Acceptable Presentation Contexts" in found.output
+        assert ask(orthanc.dicom_port, "ORTHANC", "CT1", "1", "CT1").status == NO_WORKLIST
+        by_pynetdicom = _by_pynetdicom(orthanc.dicom_port, "ORTHANC", "CT1", "1", "CT1")
+        assert by_pynetdicom.status == NO_WORKLIST
 
 
 # --- inside Orthanc --------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tests.unit.doubles import Server
 
 FOUR = {
     "ImagingWorklistURL": "http://127.0.0.1:9/openmrs/ws/rest/v1/worklist/requests",
-    "ImagingUpdateRequestStatus": "http://127.0.0.1:9/openmrs/x/updaterequeststatus",
+    "ImagingUpdateRequestStatus": "http://127.0.0.1:9/openmrs/ws/rest/v1/worklist/updaterequeststatus",
     "ImagingWorklistUsername": "imaging",
     "ImagingWorklistPassword": "Imaging123",
 }
@@ -36,7 +36,14 @@ def case(folder: Path, answers: Mapping[str, Any] | None = None, **keys: Any) ->
     """An installation with these keys beside the four, whose Orthanc gives these answers."""
     reading = Reading({**FOUR, **keys}, folder)
     made = Case(
-        lambda: reading, connect=connect, user=ME, reading=reading, get=asking(answers or {})
+        lambda: reading,
+        connect=connect,
+        user=ME,
+        reading=reading,
+        get=asking(answers or {}),
+        logs=folder / "logs",
+        listens=lambda port: None,
+        open_files=lambda pid: (),
     )
     made.settings = read_settings(reading.values, folder)
     return made

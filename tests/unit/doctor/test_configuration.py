@@ -54,9 +54,34 @@ def test_a_section_in_two_files_is_told_with_both(tmp_path: Path) -> None:
         read_configuration(tmp_path, {})
 
 
-def test_variables_that_are_not_set_are_named(tmp_path: Path) -> None:
-    write(tmp_path, {"a.json": b'{"A": "${B}${A}${C:-}${SET}"}'})
-    assert read_configuration(tmp_path, ENVIRONMENT).unset == ("A", "B")
+def test_variables_that_are_not_set_are_named_with_the_keys_that_need_them(
+    tmp_path: Path,
+) -> None:
+    text = """
+        // "${COMMENT}", and "${A}"
+        {"A": "${B}${A}${C:-}${SET}", "Other": {"Deep": ["x${A}"] /* ${COMMENT} */},
+         "Marks": "\ue000A\ue001"}
+    """
+    write(tmp_path, {"a.json": text.encode()})
+    read = read_configuration(tmp_path, ENVIRONMENT)
+    assert read.unset == {"A": ("A", "Other"), "B": ("A",)}
+    assert read.values["A"] == "here"
+    assert read.values["Marks"] == "\ue000A\ue001"
+
+
+def test_a_key_that_stands_twice_is_named_and_the_last_one_counts(tmp_path: Path) -> None:
+    text = '{"PythonScript": "/a.py", "Other": {"A": 1, "A": 2}, "PythonScript": "/b.py"}'
+    write(tmp_path, {"a.json": text.encode()})
+    read = read_configuration(tmp_path, {})
+    assert read.twice == {"PythonScript": tmp_path / "a.json"}
+    assert read.values["PythonScript"] == "/b.py"
+
+
+def test_two_scripts_in_two_files_are_told_how_to_be_one(tmp_path: Path) -> None:
+    write(tmp_path, dict.fromkeys(("a.json", "b.json"), b'{"PythonScript": "/a.py"}'))
+    with pytest.raises(Unreadable, match='has the section "PythonScript"') as caught:
+        read_configuration(tmp_path, {})
+    assert "let it start the other" in caught.value.advice
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from orthanc_openmrs import __version__
 from orthanc_openmrs.doctor import running
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.findings import Finding
+from orthanc_openmrs.doctor.machine import Listener
 from orthanc_openmrs.doctor.orthanc import Unanswered
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.store.database import Database
@@ -90,6 +91,147 @@ def test_the_running_orthanc_is_judged(
     assert told(check(made)) == lines
 
 
+REFUSED = Unanswered("connection refused")
+NO_JSON = Unanswered("the answer is no JSON", 200)
+NGINX, UNKNOWN, ITSELF = Listener(0, 12, "nginx"), Listener(0), Listener(103, 34, "Orthanc")
+LOG = """W1125 20:59:58.123456 main.cpp:2041] Orthanc version: 1.10.1
+E1125 20:59:59.123456 OrthancException.cpp:61] Of the start before: unknown
+W1125 21:00:00.123456             MAIN main.cpp:2041] Orthanc version: 1.12.7
+E1125 21:00:01.123456             MAIN OrthancException.cpp:61] The HTTP port is in use
+E1125 21:00:01.123456             MAIN main.cpp:2074] Uncaught exception, stopping now: [x]
+W1125 21:00:01.123456             MAIN main.cpp:2041] Orthanc is stopping
+"""
+
+
+@pytest.mark.parametrize(
+    ("system", "listens", "log", "lines"),
+    [
+        (REFUSED, {}, "", ["error Orthanc: doesn't answer on port 8042 (connection refused)"]),
+        (
+            REFUSED,
+            {},
+            LOG,
+            [
+                "error Orthanc: doesn't answer on port 8042 (connection refused)",
+                "error Orthanc's log: 21:00:01 The HTTP port is in use",
+            ],
+        ),
+        (REFUSED, {}, LOG[: LOG.index("E1125 21")], ["error Orthanc: doesn't answer on port 8042"]),
+        (
+            REFUSED,
+            {4242: NGINX},
+            LOG,
+            ["error DicomPort: port 4242 is taken by nginx (process 12): Orthanc can't have it"],
+        ),
+        (
+            NO_JSON,
+            {8042: NGINX, 4242: ITSELF},
+            "",
+            ["error HttpPort: port 8042 is taken by nginx (process 12): Orthanc can't have it"],
+        ),
+        (NO_JSON, {8042: UNKNOWN}, "", ["error HttpPort: port 8042 is taken by another program"]),
+        (
+            {"Version": "1.12.7"},
+            {8042: UNKNOWN},
+            "",
+            ["ok Orthanc: 1.12.7 answers on port 8042"],
+        ),
+        ({"hello": "world"}, {8042: NGINX}, "", ["error HttpPort: port 8042 is taken by nginx"]),
+        (["x"], {}, "", ["error HttpPort: port 8042 is taken by something else"]),
+        (
+            Unanswered("timed out"),
+            {8042: ITSELF},
+            "",
+            ["error Orthanc: doesn't answer on port 8042 (timed out)"],
+        ),
+        (
+            Unanswered("timed out"),
+            {8042: UNKNOWN, 4242: UNKNOWN},
+            "",
+            ["error Orthanc: doesn't answer on port 8042 (timed out)"],
+        ),
+    ],
+)
+def test_who_is_there_instead_of_orthanc_and_why_it_stopped(
+    tmp_path: Path, system: Any, listens: dict[int, Listener], log: str, lines: list[str]
+) -> None:
+    made = case(tmp_path, {"/system": system})
+    made.listens = listens.get
+    if log:
+        made.logs.mkdir()
+        (made.logs / "Orthanc.log.1").write_text(log)
+    found = told(running.orthanc(made))
+    assert len(found) == len(lines)
+    assert all(one.startswith(line) for one, line in zip(found, lines, strict=True)), found
+
+
+REMOTE = {"RemoteAccessAllowed": True}
+
+
+@pytest.mark.parametrize(
+    ("keys", "version", "found"),
+    [
+        ({}, "1.13.0", []),
+        (REMOTE, "1.13.0", ["error RegisteredUsers: is empty, and RemoteAccessAllowed is true"]),
+        (REMOTE, "1.12.7", ["warning RegisteredUsers: is empty, and RemoteAccessAllowed is true"]),
+        (REMOTE, "", ["warning RegisteredUsers: is empty, and RemoteAccessAllowed is true"]),
+        ({**REMOTE, "RegisteredUsers": {"a": "b"}}, "1.13.0", []),
+        ({**REMOTE, "AuthenticationEnabled": False}, "1.13.0", []),
+    ],
+)
+def test_remote_access_without_a_user_is_told(
+    tmp_path: Path, keys: dict[str, Any], version: str, found: list[str]
+) -> None:
+    made = case(tmp_path, **keys)
+    made.orthanc = version
+    lines = told(running.access(made))
+    assert [line.startswith(one) for line, one in zip(lines, found, strict=True)] == [True] * len(
+        found
+    )
+
+
+def test_a_database_that_was_replaced_under_orthanc_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "openmrs.db"
+    made = case(tmp_path, OpenMRS={"Database": f"sqlite:///{path}"})
+    made.listens = {8042: ITSELF}.get
+    made.open_files = lambda pid: [f"{path} (deleted)"] if pid == ITSELF.pid else []
+    (found,) = told(running.database(made))
+    assert found.startswith(
+        f"error database: {path} was deleted or replaced while Orthanc runs: what the plugin"
+    )
+    made.open_files = lambda pid: [str(path)]
+    assert told(running.database(made)) == [f"ok database: {path} is made at the first start"]
+
+
+@pytest.mark.parametrize(
+    ("aet", "keys", "line"),
+    [
+        ("", {"DicomModalities": {}}, "ok C-FIND: not tried: DicomCheckModalityHost lets no"),
+        ("CT1", {}, "error C-FIND: CT1 is none of DicomModalities: Orthanc refuses it"),
+        (
+            "CT1",
+            {"DicomModalities": {"a": {"AET": "CT1", "AllowFindWorklist": False}}},
+            "warning C-FIND: not tried: CT1 may not ask, or not from this machine",
+        ),
+        (
+            "CT1",
+            {
+                "DicomCheckModalityHost": True,
+                "DicomModalities": {"a": ["CT1", "192.0.2.7", 104]},
+            },
+            "warning C-FIND: not tried: CT1 may not ask, or not from this machine",
+        ),
+    ],
+)
+def test_a_scanner_that_orthanc_would_refuse_is_told_before_it_asks(
+    tmp_path: Path, aet: str, keys: dict[str, Any], line: str
+) -> None:
+    made = case(tmp_path, **keys)
+    made.aet = aet
+    (found,) = told(running.query(made))
+    assert found.startswith(line)
+
+
 @pytest.mark.parametrize(
     ("counts", "lines"),
     [
@@ -152,7 +294,10 @@ def test_an_orthanc_that_https_would_end_is_not_asked(tmp_path: Path) -> None:
 def test_who_asks_as_a_scanner_may_ask(
     tmp_path: Path, keys: dict[str, Any], caller: str | None
 ) -> None:
-    assert running.caller(case(tmp_path, **keys)) == caller
+    made = case(tmp_path, **keys)
+    assert running.caller(made) == caller
+    made.aet = caller or "CT1"
+    assert running.caller(made) == caller, "the same, asked by name"
 
 
 def test_a_database_is_looked_at_and_left_alone(tmp_path: Path) -> None:

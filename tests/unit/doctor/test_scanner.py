@@ -26,6 +26,10 @@ from orthanc_openmrs.doctor.scanner import Asked, read_output
             Asked("Orthanc breaks off: it doesn't let this scanner ask"),
         ),
         (
+            "E: No Acceptable Presentation Contexts\n",
+            Asked("Orthanc serves no worklist: no plugin for it is loaded"),
+        ),
+        (
             "E: Association Request Failed: 0006:031c TCP Initialization Error\n",
             Asked("no answer"),
         ),
