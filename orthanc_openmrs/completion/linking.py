@@ -50,7 +50,7 @@ from orthanc_openmrs.model import (
     StepIdentity,
     StudySummary,
 )
-from orthanc_openmrs.worklist import values
+from orthanc_openmrs.worklist.modalities import modality
 
 PERSON = "person"
 """The evidence of what a person said."""
@@ -506,7 +506,7 @@ def _same_modality(series: SeriesSummary, step: ProcedureStep) -> bool:
 
 
 def _modality(step: ProcedureStep) -> str:
-    return values.code_string(step.modality).text
+    return modality(step.modality).text
 
 
 def _modalities(series: Iterable[SeriesSummary]) -> str:

@@ -73,6 +73,7 @@ STEP = Keys[WorklistItem](
         "Offered": (FLAG, lambda item: item.offered),
         "Reason": (TEXT, lambda item: item.reason),
         "Warnings": (TEXTS, lambda item: list(item.warnings)),
+        "Adjusted": (TEXTS, lambda item: list(item.adjusted)),
     }
 )
 """A step: DICOM keywords, flat, and what becomes of it."""

@@ -76,6 +76,12 @@ def sent(vr: str, text: str, codecs: Codecs) -> str:
     return cut(transliterate(text, codecs), _MAX_LENGTH.get(vr, len(text)))
 
 
+def is_legible(text: str) -> bool:
+    """Whether something of a text is left for every scanner: a letter or a digit, in Latin at
+    least. Of "؟ ؟", or of a lone accent, nothing is."""
+    return any(mark.isalnum() for mark in transliterate(text, ("ascii",)))
+
+
 def without_undeclared(text: str) -> str:
     """What is left of a text in ISO 8859-1 that Orthanc took for UTF-8: a byte that begins
     nothing goes, and one that begins something takes the next with it."""

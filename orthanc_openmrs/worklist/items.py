@@ -13,6 +13,8 @@ from sys import intern
 from orthanc_openmrs.model import ImagingRequest, ProcedureStep, StepStatus
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.attributes import KNOWN, POSITION
+from orthanc_openmrs.worklist.charset import is_legible
+from orthanc_openmrs.worklist.modalities import modality
 from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.values import Normaliser, Value
 
@@ -27,7 +29,8 @@ class WorklistItem:
     """One scheduled step as scanners see it.
 
     `values` are in the order of `attributes.KNOWN`. `reason` says why the step isn't offered,
-    "" where it is. `undated`: offered as of today, so its date moves with the day. `untimed`:
+    "" where it is. `warnings` are what a person should act on, `adjusted` what was repaired as a
+    matter of routine. `undated`: offered as of today, so its date moves with the day. `untimed`:
     offered at any time.
     """
 
@@ -36,6 +39,7 @@ class WorklistItem:
     values: tuple[str, ...]
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    adjusted: tuple[str, ...] = ()
     undated: bool = False
     untimed: bool = False
     encoded: Mapping[object, bytes] | None = field(default=None, repr=False)
@@ -81,7 +85,7 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule("RequestedProcedureDescription", "request", "description", values.long_string),
     _Rule("RequestedProcedurePriority", "request", "priority", values.priority),
-    _Rule("Modality", "step", "modality", values.code_string),
+    _Rule("Modality", "step", "modality", modality),
     _Rule("ScheduledStationAETitle", "step", "scheduled_station_ae_title", values.ae_title),
     _Rule("ScheduledProcedureStepStartDate", "step", "start_date", values.dicom_date),
     _Rule("ScheduledProcedureStepStartTime", "step", "start_time", values.dicom_time),
@@ -110,6 +114,9 @@ _REQUIRED = (
     "Modality",
 )
 """Type-1 keys for which nothing can be put in OpenMRS's place."""
+
+_DESCRIPTIONS = ("RequestedProcedureDescription", "ScheduledProcedureStepDescription")
+"""Type 1C, of which one must say what is to be done."""
 
 _STEP_STATUS = {
     # ScheduledProcedureStepStatus, PS3.3 C.4.10
@@ -199,15 +206,16 @@ def build_items(request: ImagingRequest, shared: Shared, today: str) -> list[Wor
 def _build_item(
     request: ImagingRequest, step: ProcedureStep, shared: Shared, today: str
 ) -> WorklistItem:
-    name = shared.names.of(request)
-    made = {"PatientName": name.text}
-    problems = {"PatientName": name.warning} if name.warning else {}
+    found = {"PatientName": shared.names.of(request)}
     for rule in _RULES:
         source = request if rule.of == "request" else step
-        value = rule.normalise(getattr(source, rule.field))
-        made[rule.keyword] = value.text
-        if value.warning:
-            problems[rule.keyword] = value.warning
+        found[rule.keyword] = rule.normalise(getattr(source, rule.field))
+    made = {keyword: value.text for keyword, value in found.items()}
+    problems = {keyword: value.warning for keyword, value in found.items() if value.warning}
+    adjusted = {keyword: value.adjusted for keyword, value in found.items() if value.adjusted}
+    for keyword in (*_REQUIRED, *_DESCRIPTIONS):
+        if made[keyword] and not is_legible(made[keyword]):
+            made[keyword], problems[keyword] = "", "has no letter and no digit"
 
     # OpenMRS compares the images' referring physician with the request's requesting one.
     made["ReferringPhysicianName"] = made["RequestingPhysician"]
@@ -223,6 +231,12 @@ def _build_item(
     if undated:
         made["ScheduledProcedureStepStartDate"] = today
         _substituted(problems, "ScheduledProcedureStepStartDate", "offered as of today")
+    if not made["ScheduledProcedureStepStartTime"] and (
+        time := values.time_of_date(step.start_date)
+    ):
+        made["ScheduledProcedureStepStartTime"] = time
+        problems.pop("ScheduledProcedureStepStartTime", None)
+        adjusted["ScheduledProcedureStepStartTime"] = "is taken from the date"
     untimed = not made["ScheduledProcedureStepStartTime"]
     if untimed:
         made["ScheduledProcedureStepStartTime"] = NO_TIME
@@ -232,7 +246,7 @@ def _build_item(
 
     # Type 1C without code sequences: one of the descriptions must say what is to be done.
     described = made["RequestedProcedureDescription"] or made["ScheduledProcedureStepDescription"]
-    for keyword in ("RequestedProcedureDescription", "ScheduledProcedureStepDescription"):
+    for keyword in _DESCRIPTIONS:
         made[keyword] = made[keyword] or described or made["Modality"]
 
     return WorklistItem(
@@ -240,10 +254,15 @@ def _build_item(
         step=step,
         values=tuple(intern(made[row.keyword]) for row in KNOWN),
         reason=_reason(step, made, problems, shared),
-        warnings=tuple(intern(f"{keyword} {problem}") for keyword, problem in problems.items()),
+        warnings=_sentences(problems),
+        adjusted=_sentences(adjusted),
         undated=undated,
         untimed=untimed,
     )
+
+
+def _sentences(told: dict[str, str]) -> tuple[str, ...]:
+    return tuple(intern(f"{keyword} {words}") for keyword, words in told.items())
 
 
 def _uid_of_openmrs(request: ImagingRequest, shared: Shared) -> Value:

@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 
 class Value(NamedTuple):
-    """A valid value; `warning` says what was repaired or dropped, without the value itself."""
+    """A valid value. `warning` says what was dropped or repaired so that a person should act,
+    `adjusted` what was repaired as a matter of routine; both without the value itself."""
 
     text: str
     warning: str = ""
+    adjusted: str = ""
 
 
 # Control characters and the value delimiter have no place in a single value (PS3.5 6.1.3, 6.2).
@@ -59,7 +61,7 @@ def _string(text: str, length: int) -> Value:
     cleaned = clean(text)
     short = cut(cleaned, length)
     if short != cleaned:
-        return Value(short, f"cut from {len(cleaned)} to {len(short)} characters")
+        return Value(short, adjusted=f"cut from {len(cleaned)} to {len(short)} characters")
     return Value(short)
 
 
@@ -68,7 +70,8 @@ def accession_number(text: str) -> Value:
     cleaned = clean(text)
     if len(cleaned) <= 16:
         return Value(cleaned)
-    return Value(cleaned[:16].rstrip(), f"cut from {len(cleaned)} to 16 characters for the scanner")
+    told = f"cut from {len(cleaned)} to 16 characters for the scanner"
+    return Value(cleaned[:16].rstrip(), adjusted=told)
 
 
 def identifier(text: str, length: int) -> Value:
@@ -134,48 +137,91 @@ _MONTHS = {
         ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
     )
 }
-_ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
-_DIGITS_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(?:\d{4}|\d{6})?", re.ASCII)
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
+_ZONE = r"(?: ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
+_ISO_DATE = re.compile(rf"(\d{{4}})-(\d{{1,2}})-(\d{{1,2}})(?:[T ]({_CLOCK}){_ZONE})?", re.ASCII)
+_DIGITS_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{4}|\d{6})?", re.ASCII)
 _JAVA_DATE = re.compile(
-    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{1,2}) \d{2}:\d{2}:\d{2} \S+ (\d{4})", re.ASCII
+    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{1,2}) (\d{2}:\d{2}:\d{2}) \S+ (\d{4})", re.ASCII
 )
+
+_YEARS = range(1850, 2200)
+"""Of births and appointments. Others are of another calendar (2569 is Buddhist for 2026), or of
+a computer that knew none (0001, 9999)."""
 
 
 def dicom_date(text: str) -> Value:
     """DA: eight digits. Forms: yyyy-MM-dd with or without a time, yyyyMMdd, yyyyMMddHHmmss,
-    and java.util.Date's ("Mon Jan 01 00:00:00 UTC 1990"). An impossible date is none."""
+    and java.util.Date's ("Mon Jan 01 00:00:00 UTC 1990"). An impossible date is none, nor is one
+    with other text behind it: "(E.C.)" says that it is Ethiopian."""
     text = text.strip()
     if not text:
         return Value("")
-    found = _ISO_DATE.fullmatch(text) or _DIGITS_DATE.fullmatch(text)
-    if found:
-        year, month, day = (int(part) for part in found.groups())
-    elif (found := _JAVA_DATE.fullmatch(text)) and found[1] in _MONTHS:
-        year, month, day = int(found[3]), _MONTHS[found[1]], int(found[2])
-    else:
+    found = _date_and_time(text)
+    if found is None:
         return Value("", "is no date")
+    (year, month, day), _ = found
     try:
-        return Value(date(year, month, day).strftime("%Y%m%d").zfill(8))
+        known = date(year, month, day)
     except ValueError:
         return Value("", "is no date of the calendar")
+    if year not in _YEARS:
+        return Value("", f"is no date of the years {_YEARS[0]} to {_YEARS[-1]}")
+    return Value(known.strftime("%Y%m%d"))
 
 
-_COLON_TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?", re.ASCII)
-_DIGITS_TIME = re.compile(r"(\d{2})(\d{2})(?:(\d{2})(?:\.\d+)?)?", re.ASCII)
+def _date_and_time(text: str) -> tuple[tuple[int, int, int], str] | None:
+    if found := _ISO_DATE.fullmatch(text) or _DIGITS_DATE.fullmatch(text):
+        return (int(found[1]), int(found[2]), int(found[3])), found[4] or ""
+    if (found := _JAVA_DATE.fullmatch(text)) and found[1] in _MONTHS:
+        return (int(found[4]), _MONTHS[found[1]], int(found[2])), found[3]
+    return None
+
+
+_COLON_TIME = re.compile(r"(\d{1,2})[:hH](\d{2})(?::(\d{2})(?:\.\d+)?)?", re.ASCII)
+_DIGITS_TIME = re.compile(r"(\d{1,2})(\d{2})(?:(\d{2})(?:\.\d+)?)?", re.ASCII)
+_HOUR_TIME = re.compile(r"(\d{1,2}) ?[hH]", re.ASCII)
+_HALF_OF_DAY = re.compile(r"(.*?) ?([AP])\.?M\.?", re.ASCII | re.IGNORECASE)
+_AT_ZONE = re.compile(rf"({_CLOCK}|\d{{6}}){_ZONE}", re.ASCII)
 
 
 def dicom_time(text: str) -> Value:
-    """TM of exactly six digits, for there are scanners that refuse any other form."""
+    """TM of exactly six digits, for there are scanners that refuse any other form. Other forms
+    that can be read in one way are: 8:15, 7:30 PM, 10h30, 930, 19:30Z, a timestamp. A zone doesn't
+    count: it is the hospital's."""
     text = text.strip()
     if not text:
         return Value("")
-    found = _COLON_TIME.fullmatch(text) or _DIGITS_TIME.fullmatch(text)
-    if not found:
+    if found := _date_and_time(text):
+        text = found[1] or text
+    half = _HALF_OF_DAY.fullmatch(text)
+    clock = half[1] if half else text
+    zoned = _AT_ZONE.fullmatch(clock)
+    clock = zoned[1] if zoned else clock
+    parts = (
+        _COLON_TIME.fullmatch(clock)
+        or _DIGITS_TIME.fullmatch(clock)
+        or _HOUR_TIME.fullmatch(clock)
+        or (half and re.fullmatch(r"(\d{1,2})", clock, re.ASCII))
+    )
+    if not parts:
         return Value("", "is no time")
-    hour, minute, second = (int(part or 0) for part in found.groups())
+    hour, minute, second = (int(part or 0) for part in (*parts.groups(), "", "")[:3])
+    if half:
+        if not 1 <= hour <= 12:
+            return Value("", "is no time of the day")
+        hour = hour % 12 + 12 * (half[2] in "Pp")
     if hour > 23 or minute > 59 or second > 59:
         return Value("", "is no time of the day")
     return Value(f"{hour:02}{minute:02}{second:02}")
+
+
+def time_of_date(text: str) -> str:
+    """TM of the time that a date has, "" where it has none but midnight, which is most forms'
+    way to say none."""
+    found = _date_and_time(text.strip())
+    time = dicom_time(found[1]).text if found else ""
+    return time if time.strip("0") else ""
 
 
 # --- unique identifiers --------------------------------------------------------------------
@@ -214,7 +260,7 @@ def person_name(name: str) -> Value:
         more = any(parts[5:])
         return Value(joined, "has more than five components; the others are left out" * more)
     short = cut(joined, PN_COMPONENT_GROUP).rstrip("^")
-    return Value(short, f"cut from {len(joined)} to {len(short)} characters")
+    return Value(short, adjusted=f"cut from {len(joined)} to {len(short)} characters")
 
 
 Normaliser = Callable[[str], Value]

@@ -163,7 +163,7 @@ def test_every_rule_that_keeps_a_step_from_a_station_is_explained(
         StepFields("CT", "CT1", day(0), status="completed"),
         StepFields("CT", "CT2", day(0)),
         StepFields("CT", "CT1", day(9)),
-        StepFields("X-RAY", "CT1", day(0)),
+        StepFields("", "CT1", day(0)),
         StepFields("MR", "CT1", day(0)),
         StepFields("CT", "CT1", day(0)),
     ]

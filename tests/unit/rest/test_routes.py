@@ -366,7 +366,13 @@ def test_the_worklist_is_listed(app: Application, query: dict[str, str], steps: 
 
 def test_a_step_is_described_by_keywords_and_what_becomes_of_it(app: Application) -> None:
     one = app.get("/worklist/1")
-    assert set(one) == {row.keyword for row in KNOWN} | {"Status", "Offered", "Reason", "Warnings"}
+    assert set(one) == {row.keyword for row in KNOWN} | {
+        "Status",
+        "Offered",
+        "Reason",
+        "Warnings",
+        "Adjusted",
+    }
     assert (one["PatientName"], one["Modality"]) == ("Jones^Alice^Mary", "CT")
     assert (one["Status"], one["Offered"], one["Reason"]) == ("scheduled", True, "")
     done = app.get("/worklist/4")

@@ -3,8 +3,11 @@
 import unicodedata
 
 import pytest
+from hypothesis import given
 
-from orthanc_openmrs.worklist.charset import CODECS, transliterate
+from orthanc_openmrs.worklist.charset import CODECS, UNICODE, is_legible, sent, transliterate
+from orthanc_openmrs.worklist.values import long_string
+from tests.unit.builders import any_text
 
 SCRIPTS = (
     "Nguyễn^Ánh",
@@ -61,3 +64,20 @@ def test_no_letter_of_a_name_is_ever_dropped(name: str, codec: str) -> None:
 def test_a_name_in_latin_letters_holds_no_question_mark(name: str, why: str) -> None:
     # "?" isn't read by anybody, and is a wildcard where a scanner asks for the name again.
     assert "?" not in transliterate(name, ("ascii",))
+
+
+@pytest.mark.parametrize("codec", sorted(set(CODECS.values())))
+@given(text=any_text)
+def test_what_is_legible_is_never_sent_empty(text: str, codec: str) -> None:
+    cleaned = long_string(text).text
+    assert not is_legible(cleaned) or sent("LO", cleaned, (codec,))
+    assert not is_legible(cleaned) or sent("LO", cleaned, (codec, "ascii"))
+    assert sent("LO", cleaned, UNICODE) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("text", "legible"),
+    [("Anna", True), ("7", True), ("王", True), ("ا", True), ("؟ ؟", False), ("\u0301", False)],
+)
+def test_a_text_is_legible_where_a_letter_or_a_digit_is_left(text: str, legible: bool) -> None:
+    assert is_legible(text) is legible

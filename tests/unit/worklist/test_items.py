@@ -121,8 +121,10 @@ def test_another_request_has_another_uid(changes: dict[str, str]) -> None:
         ({"start_time": "NaNNaN00"}, "ScheduledProcedureStepStartTime", "000000"),
         ({"scheduled_station_ae_title": ""}, "ScheduledStationAETitle", ""),
         ({"scheduled_station_ae_title": "A\\B"}, "ScheduledStationAETitle", ""),
-        ({"description": "x" * 255}, "ScheduledProcedureStepDescription", "x" * 64),
-        ({"location": "x" * 17}, "ScheduledProcedureStepLocation", "x" * 16),
+        ({"modality": "walk-in"}, "Modality", "OT"),
+        ({"modality": "CT/MR"}, "Modality", "CT"),
+        ({"start_date": "2569-07-03"}, "ScheduledProcedureStepStartDate", TODAY),
+        ({"start_date": "2017-10-26 (E.C.)"}, "ScheduledProcedureStepStartDate", TODAY),
     ],
 )
 def test_a_step_that_can_be_mended_is_offered_with_a_warning(
@@ -137,6 +139,42 @@ def test_a_step_that_can_be_mended_is_offered_with_a_warning(
 
 def test_a_good_step_has_no_warning() -> None:
     assert item().warnings == ()
+    assert item().adjusted == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "keyword", "value"),
+    [
+        ({"description": "x" * 255}, "ScheduledProcedureStepDescription", "x" * 64),
+        ({"location": "x" * 17}, "ScheduledProcedureStepLocation", "x" * 16),
+        ({"modality": "Ultrasound"}, "Modality", "US"),
+        (
+            {"start_date": TODAY + "081500", "start_time": "NaNNaN00"},
+            "ScheduledProcedureStepStartTime",
+            "081500",
+        ),
+        (
+            {"start_date": TODAY + "081500", "start_time": ""},
+            "ScheduledProcedureStepStartTime",
+            "081500",
+        ),
+    ],
+)
+def test_a_routine_repair_is_a_fact_and_no_warning(
+    changes: dict[str, Any], keyword: str, value: str
+) -> None:
+    found = item(**changes)
+    assert found.offered
+    assert found[keyword] == value
+    assert found.warnings == ()
+    assert [text.partition(" ")[0] for text in found.adjusted] == [keyword]
+
+
+def test_an_accession_number_of_19_digits_is_no_reason_to_act() -> None:
+    (found,) = items(request("7", accession_number="1234567890123456789"))
+    assert found["AccessionNumber"] == "1234567890123456"
+    assert found.warnings == ()
+    assert found.adjusted == ("AccessionNumber cut from 19 to 16 characters for the scanner",)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +187,8 @@ def test_a_good_step_has_no_warning() -> None:
         ({"requested_procedure_id": ""}, {}, "RequestedProcedureID"),
         ({"requested_procedure_id": "1" * 17}, {}, "RequestedProcedureID"),
         ({}, {"modality": ""}, "Modality"),
-        ({}, {"modality": "X-Ray"}, "Modality"),
+        ({"patient_name": "؟ ؟"}, {}, "PatientName"),
+        ({"patient_name": "\u0301"}, {}, "PatientName"),
         ({}, {"scheduled_procedure_step_id": ""}, "ScheduledProcedureStepID"),
         ({}, {"scheduled_procedure_step_id": "1" * 17}, "ScheduledProcedureStepID"),
         ({}, {"status": StepStatus.COMPLETED}, "completed"),

@@ -37,6 +37,16 @@ DATES: list[Row] = [
     ("03/07/2025", "", True, "which is the month?"),
     ("2025-07-03\n20250704", "", True, "two"),
     ("tomorrow", "", True, "words"),
+    ("2018-10-26 (E.C.)", "", True, "another calendar, and it says so"),
+    ("2025-07-03 approx.", "", True, "words behind it"),
+    ("2025-07-03 08:15", "20250703", False, "with a time"),
+    ("2025-07-03T08:15:00Z", "20250703", False, "with a zone"),
+    ("2569-07-03", "", True, "the Buddhist calendar"),
+    ("25690703", "", True, "the Buddhist calendar"),
+    ("0001-01-01", "", True, "a computer's no date"),
+    ("9999-12-31", "", True, "a computer's no date"),
+    ("1850-01-01", "18500101", False, "the first year"),
+    ("1849-12-31", "", True, "before it"),
     ("", "", False, "none"),
     ("  ", "", False, "blank"),
 ]
@@ -56,7 +66,24 @@ TIMES: list[Row] = [
     ("235960", "", True, "no second"),
     ("9:5", "", True, "five or fifty?"),
     ("٠٨١٥٠٠", "", True, "Arabic-Indic digits"),
-    ("08:15 AM", "", True, "words"),
+    ("08:15 AM", "081500", False, "before noon"),
+    ("7:30 PM", "193000", False, "after noon"),
+    ("7:30pm", "193000", False, "after noon, without a blank"),
+    ("12:05 a.m.", "000500", False, "after midnight"),
+    ("12:05 p.m.", "120500", False, "at noon"),
+    ("7 PM", "190000", False, "an hour"),
+    ("13:00 PM", "", True, "no hour of a half"),
+    ("10h30", "103000", False, "as in French"),
+    ("10 h", "100000", False, "as in French, the hour"),
+    ("19:30Z", "193000", False, "a zone doesn't count"),
+    ("19:30:00+03:00", "193000", False, "a zone doesn't count"),
+    ("930", "093000", False, "three digits"),
+    ("2025-07-03T19:30:00.000+0000", "193000", False, "a timestamp"),
+    ("2025-07-03 08:15:00.0", "081500", False, "a timestamp"),
+    ("20250703081500", "081500", False, "14 digits"),
+    ("Thu Jul 03 08:15:00 UTC 2025", "081500", False, "java.util.Date"),
+    ("1970-01-01", "", True, "a date"),
+    ("in the morning", "", True, "words"),
     ("0", "", True, "a digit"),
     ("", "", False, "none"),
 ]
@@ -169,9 +196,41 @@ def test_a_text_becomes_a_valid_value_or_none(
     make: Callable[[str], Value], text: str, expected: str, warns: bool, why: str
 ) -> None:
     made = make(text)
+    told = made.warning + made.adjusted
     assert made.text == expected
-    assert bool(made.warning) is warns
-    assert not text.strip() or text not in made.warning or len(text) < 4
+    assert bool(told) is warns
+    assert not text.strip() or text not in told or len(text) < 4
+
+
+@pytest.mark.parametrize(
+    ("date", "time"),
+    [
+        ("20250703081500", "081500"),
+        ("202507030815", "081500"),
+        ("2025-07-03 08:15:00.0", "081500"),
+        ("20250703000000", ""),
+        ("2025-07-03 00:00:00.0", ""),
+        ("20250703", ""),
+        ("20250703256000", ""),
+        ("soon", ""),
+    ],
+)
+def test_a_date_may_have_the_time(date: str, time: str) -> None:
+    assert values.time_of_date(date) == time
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        values.long_string("x" * 65),
+        values.short_string("x" * 17),
+        values.accession_number("x" * 17),
+        values.verbatim_name("x" * 65),
+    ],
+)
+def test_what_is_cut_is_a_matter_of_routine(made: Value) -> None:
+    assert made.adjusted.startswith("cut from ")
+    assert not made.warning
 
 
 @pytest.mark.parametrize(
