@@ -40,6 +40,7 @@ from orthanc_openmrs.mpps.admission import Admission
 from orthanc_openmrs.mpps.provider import Provider, services
 from orthanc_openmrs.mpps.settings import tls_context
 from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.generations import recognise
 from orthanc_openmrs.openmrs.transport import Transport
 from orthanc_openmrs.rest.notifications import NotificationRoutes
 from orthanc_openmrs.rest.openapi import with_document
@@ -148,6 +149,10 @@ class _Reading(NamedTuple):
     def snapshot(self) -> Snapshot | None:
         """The list that is served."""
         return self.worklist.snapshot
+
+    def listed_generation(self) -> str:
+        """The generation of OpenMRS's module as its list tells it, or ""."""
+        return self.worklist.snapshot.generation if self.worklist.snapshot else ""
 
     def status(self) -> SourceStatus:
         """How reading goes."""
@@ -325,7 +330,11 @@ def _answers(
     status = StatusRoutes(
         worklist=reading.worklist,
         source_status=reading.status,
-        generation=lambda: completion.sender.generation,
+        generation=lambda: recognise(
+            reading.listed_generation(),
+            completion.sender.generation,
+            update_url=settings.update_url,
+        ),
         backlog=completion.backlog.asked,
         examine=lambda: doctor.findings(),
     )

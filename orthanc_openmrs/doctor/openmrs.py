@@ -258,6 +258,8 @@ def updates(case: Case) -> Iterator[Finding]:
         yield _refusal("status updates", problem.kind, str(problem), client)
         return
     kind = judge_empty_update(answer)
+    if kind == "not-found" and case.snapshot is not None and case.snapshot.lacks_steps:
+        kind = "module-too-old"  # a list without steps, and no updates: for certain
     if kind:
         yield _refusal("status updates", kind, f"HTTP {answer.status}", client)
     else:
@@ -298,6 +300,10 @@ def steps(case: Case) -> Iterator[Finding]:
     assert snapshot is not None
     open_ = [item for item in snapshot.items if item.step.status.is_open]
     left_out = [item for item in open_ if not item.offered]
+    if snapshot.lacks_steps:
+        meaning, _, advice = PROBLEMS["no-steps"].partition(": ")
+        yield error("steps", f"{meaning} ({len(snapshot.requests)} requests)", advice)
+        return
     yield ok("steps", f"{len(snapshot.items)} in the list, {len(snapshot.offered)} for scanners")
     for item in left_out[:SHOWN]:
         step = item.step.scheduled_procedure_step_id or "without an id"

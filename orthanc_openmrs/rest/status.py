@@ -80,8 +80,8 @@ FULL = Parameter(
 
 
 class StatusRoutes:
-    """The handler, over the parts that it shows. `generation` is that of OpenMRS's module as its
-    answers to updates told it, `examine` asks the doctor, None where it isn't done in time."""
+    """The handler, over the parts that it shows. `generation` is that of OpenMRS's module,
+    "" where nothing told it yet, `examine` asks the doctor, None where it isn't done in time."""
 
     def __init__(
         self,
@@ -131,9 +131,7 @@ class StatusRoutes:
             "Version": __version__,
             "OpenMRS": {
                 "Reachable": source.reachable,
-                "Generation": (snapshot.generation if snapshot else "")
-                or self._generation()
-                or None,
+                "Generation": self._generation() or None,
                 "LastSuccess": moment(source.last_success),
                 "LastError": _last_error(source),
                 "Problem": source.error_kind or None,

@@ -384,8 +384,7 @@ class Refresher(Worker):
     def _note_success(self, snapshot: Snapshot) -> None:
         before, now = self._status, self._clock()
         kind = error = ""
-        if snapshot.requests and not snapshot.items and not snapshot.rejected:
-            # The modules before 1.1.5 leave a request out as soon as it has a step.
+        if snapshot.lacks_steps:
             kind, error = "no-steps", f"{len(snapshot.requests)} requests without a step"
         self._status = SourceStatus(
             last_success=now,

@@ -136,6 +136,12 @@ class Snapshot:
             found, read_at=read_at, began=began, day=day, names=names, previous=self
         )
 
+    @property
+    def lacks_steps(self) -> bool:
+        """Whether there are requests, but not one step: the modules before 1.1.5 leave a request
+        out as soon as it has a step."""
+        return bool(self.requests) and not self.items and not self.rejected
+
     def step(self, scheduled_procedure_step_id: str) -> WorklistItem | None:
         """The item of a step, offered or not."""
         return self._by_step.get(scheduled_procedure_step_id)

@@ -207,6 +207,18 @@ def test_steps_are_told_by_their_ids_never_by_their_patients(tmp_path: Path) -> 
     assert not any(word in "\n".join(found) for word in ("Alice", "Jones", "1990"))
 
 
+def test_a_list_without_steps_is_no_good_installation(tmp_path: Path, server: Server) -> None:
+    bare = b'[{"RequestedProcedureID": "7", "ScheduledProcedureStepSequence": []}]'
+    plays(server, body=bare)
+    made = of(server, tmp_path)
+    list(openmrs.worklist(made))
+    (line,) = told(openmrs.steps(made))
+    assert line.startswith("error steps: OpenMRS's list has requests, but not one step (1 requests")
+    plays(server, status=404)
+    (line,) = told(openmrs.updates(made))
+    assert line.startswith("error status updates: OpenMRS's Imaging module gives no worklist")
+
+
 @pytest.mark.parametrize(
     ("url", "line"),
     [

@@ -110,7 +110,7 @@ class Application:
             StatusRoutes(
                 worklist=self.worklist,
                 source_status=lambda: self.source,
-                generation=lambda: "v2",
+                generation=lambda: "v3",
                 backlog=self.backlog,
                 examine=lambda: self.findings,
             ),
