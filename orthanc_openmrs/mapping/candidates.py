@@ -48,6 +48,11 @@ class Evidence(Enum):
         self.points = points
         self.words = words
 
+    @property
+    def code(self) -> str:
+        """The same for programs."""
+        return self.name.lower().replace("_", "-")
+
 
 _NAMES: Mapping[Likeness, Evidence] = {
     Likeness.SAME: Evidence.NAME_SAME,
@@ -166,6 +171,13 @@ def rank(patient: Patient, studies: Mapping[str, Traits], limit: int) -> list[Ra
     ]
 
 
+def weigh(patient: Patient, study: str, traits: Traits) -> Ranked:
+    """What speaks for and against one study, whatever comes of it."""
+    names = NameComparison(patient.names, (word for name in traits.names for word in name.words))
+    _, evidence = _found(patient, traits, names)
+    return Ranked(study, max(0, min(100, sum(one.points for one in evidence))), evidence)
+
+
 def _scores(
     patient: Patient, traits: Traits, names: NameComparison
 ) -> Iterator[tuple[int, float, tuple[Evidence, ...]]]:
@@ -175,17 +187,24 @@ def _scores(
     fits = identified or (born and born[0].points > 0)
     if not fits and not any(names.may_have_one(name) for name in traits.names):
         return
-    how, likeness = names.best(traits.names)
-    evidence = (
-        *([_NAMES[how]] if how in _NAMES else []),
-        *born,
-        *_sex(patient, traits),
-        *identified,
-        *_dates(patient, traits),
-    )
+    likeness, evidence = _found(patient, traits, names)
     score = min(100, sum(one.points for one in evidence))
     if score > 0:
         yield score, likeness, evidence
+
+
+def _found(
+    patient: Patient, traits: Traits, names: NameComparison
+) -> tuple[float, tuple[Evidence, ...]]:
+    """How alike the name is, and all evidence."""
+    how, likeness = names.best(traits.names)
+    return likeness, (
+        *([_NAMES[how]] if how in _NAMES else []),
+        *_birth_date(patient, traits),
+        *_sex(patient, traits),
+        *_identifiers(patient, traits),
+        *_dates(patient, traits),
+    )
 
 
 def _identifiers(patient: Patient, traits: Traits) -> Iterator[Evidence]:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Protocol
 
 from orthanc_openmrs.errors import Conflict, NotFound
-from orthanc_openmrs.mapping.candidates import Patient, Ranked, Traits, rank, traits_of
+from orthanc_openmrs.mapping.candidates import Patient, Ranked, Traits, rank, traits_of, weigh
 from orthanc_openmrs.mapping.ownership import Owner, is_uuid, owner_of, same_patient
 from orthanc_openmrs.mapping.studies import SeriesHead, StudyHead, is_orthanc_id, may_be_uid
 from orthanc_openmrs.model import LinkedStep
@@ -77,7 +77,7 @@ class MappedStudy:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A study that is nobody's and may be a patient's, and why."""
+    """A study that may be a patient's, and why."""
 
     study: MappedStudy
     ranked: Ranked
@@ -134,6 +134,11 @@ class PatientMapping:
         heads = {head.study: head for head in (self._studies.study(study) for study in ids) if head}
         owners = self._owners(heads)
         return [self._mapped(head, owners[study]) for study, head in heads.items()]
+
+    def fit(self, patient: Patient, name: str) -> Candidate:
+        """How a study fits a patient, whoever's it is. Raises NotFound, Conflict."""
+        found = self.study(name)
+        return Candidate(found, weigh(patient, found.head.study, traits_of(found.head)))
 
     def candidates(self, patient: Patient, limit: int) -> list[Candidate]:
         """The studies that are nobody's and may be this patient's, the best first."""

@@ -7,9 +7,9 @@ not know: HTTP, how candidates are found.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
@@ -79,11 +79,20 @@ class Patients:
         self._asking = threading.BoundedSemaphore(MOST_ASKING)
 
     def patient(self, uuid: str) -> Patient:
-        """Who this is. Raises NotFound where OpenMRS says that there is no such patient and the
-        worklist knows none; OpenMRSError where neither tells."""
+        """Who this is, to be compared. Raises NotFound where OpenMRS says that there is no such
+        patient and the worklist knows none; OpenMRSError where neither tells."""
+        return self.known(uuid)[1]
+
+    def person(self, uuid: str) -> Person:
+        """Who this is, to be shown. Raises what `patient` raises."""
+        return self.known(uuid)[0]
+
+    def known(self, uuid: str) -> tuple[Person, Patient]:
+        """Both, asked for once."""
         items = list(self._items(uuid))
-        return patient_of(
-            self._known(uuid, items)[0],
+        found, told_by = self._demographics(uuid, items)
+        compared = patient_of(
+            found,
             accession_numbers=(
                 number
                 for item in items
@@ -95,28 +104,27 @@ class Patients:
                 if item.step.status.is_open and not item.undated
             ),
         )
-
-    def person(self, uuid: str) -> Person:
-        """Who this is, to be shown. Raises what `patient` raises."""
-        items = list(self._items(uuid))
-        found, told_by = self._known(uuid, items)
-        return _person(uuid, found, told_by)
+        return _shown(uuid, found, told_by, items), compared
 
     def search(self, words: str, limit: int) -> list[Person]:
-        """Patients by name, identifier or uuid: OpenMRS's, the worklist's while it is away."""
+        """Patients by name, identifier or uuid: those that OpenMRS finds, then those of the
+        worklist that the words fit in any script; these alone while OpenMRS is away."""
         if is_uuid(words):
             try:
                 return [self.person(words)]
             except NotFound:
                 return []
+        told: list[Person] = []
         if self._source_status().error_kind not in AWAY:
             try:
                 found = self._ask(lambda: read_patients(self._find_patients(words, limit)))
             except OpenMRSError as problem:
                 _log.info("patients are those of the worklist: %s", problem)
             else:
-                return [_person(uuid, one, ToldBy.OPENMRS) for uuid, one in found[:limit]]
-        return self._listed_like(words, limit)
+                told = [_shown(uuid, one, ToldBy.OPENMRS) for uuid, one in found]
+        known = {one.patient for one in told}
+        told += (one for one in self._listed_like(words, limit) if one.patient not in known)
+        return told[:limit]
 
     def _listed_like(self, words: str, limit: int) -> list[Person]:
         snapshot = self._snapshot()
@@ -127,7 +135,7 @@ class Patients:
             if uuid and (uuid in of_patient or len(of_patient) < limit) and wanted(item):
                 of_patient.setdefault(uuid, []).append(item)
         return [
-            replace(_person(uuid, _listed(items), ToldBy.WORKLIST), name=items[0]["PatientName"])
+            _shown(uuid, _listed(items), ToldBy.WORKLIST, items)
             for uuid, items in of_patient.items()
         ]
 
@@ -137,7 +145,7 @@ class Patients:
             if same_patient(item.request.patient_id, uuid):
                 yield item
 
-    def _known(self, uuid: str, items: list[WorklistItem]) -> tuple[Demographics, ToldBy]:
+    def _demographics(self, uuid: str, items: list[WorklistItem]) -> tuple[Demographics, ToldBy]:
         if items and self._source_status().error_kind in AWAY:
             return _listed(items), ToldBy.WORKLIST
         try:
@@ -176,10 +184,13 @@ class Patients:
             raise OpenMRSError("timeout", f"no answer within {self._timeout:g} s") from None
 
 
-def _person(uuid: str, found: Demographics, told_by: ToldBy) -> Person:
+def _shown(
+    uuid: str, found: Demographics, told_by: ToldBy, items: Sequence[WorklistItem] = ()
+) -> Person:
+    listed = told_by is ToldBy.WORKLIST and items
     return Person(
         patient=uuid,
-        name=next(iter(found.names), ""),
+        name=items[0]["PatientName"] if listed else next(iter(found.names), ""),
         birth_date=values.dicom_date(found.birth_date).text,
         birth_date_estimated=found.birth_date_estimated,
         sex=values.sex(found.sex).text,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 
+from orthanc_openmrs.mapping.candidates import Evidence
 from orthanc_openmrs.mapping.finder import Finder, Question
 from orthanc_openmrs.mapping.mapping import MappedStudy, PatientMapping
 from orthanc_openmrs.mapping.ownership import Source, is_uuid
@@ -108,12 +109,32 @@ _STUDY_AND_NOTIFICATIONS = Named(
     "StudyAndNotifications",
     record(**_KEYS, Notifications={"type": "array", "items": record(**NOTIFICATION.schemas)}),
 )
+FINDING = Keys[Evidence](
+    {
+        "Code": (choice(*(one.code for one in Evidence)), lambda one: one.code),
+        "Points": ({"type": "integer"}, lambda one: one.points),
+        "Words": (NAME, lambda one: one.words),
+    }
+)
+"""What speaks for a study or, with less than no points, against it."""
+
+_FINDINGS: Schema = {"type": "array", "items": Named("Finding", record(**FINDING.schemas))}
 _CANDIDATE = Named(
     "Candidate",
     record(
         **_KEYS,
         Score={"type": "integer", "minimum": 1, "maximum": 100},
         Reasons={"type": "array", "items": NAME, "minItems": 1},
+        Findings=_FINDINGS,
+    ),
+)
+_FIT = Named(
+    "Fit",
+    record(
+        Patient=_PATIENT,
+        Study=_STUDY,
+        Score={"type": "integer", "minimum": 0, "maximum": 100},
+        Findings=_FINDINGS,
     ),
 )
 
@@ -197,6 +218,16 @@ class StudyRoutes:
                 errors=(503,),
             ),
             Route(
+                "GET",
+                of_patient + "/{study}",
+                self.fit,
+                "getFit",
+                "How a study fits a patient, whoever's it is",
+                PATIENT_IN_PATH | STUDY_IN_PATH,
+                answer=_FIT,
+                errors=(409, 503),
+            ),
+            Route(
                 "PUT",
                 of_patient + "/{study}",
                 self.assign,
@@ -271,6 +302,19 @@ class StudyRoutes:
         found = self._mapping.studies_of(_patient(uuid), limit=limit, since=since)
         return answer([self._describe(one, request) for one in found])
 
+    def fit(self, request: Request, uuid: str, study: str) -> Response:
+        """GET /openmrs/patients/{uuid}/studies/{study}"""
+        person, patient = self._patients.known(_patient(uuid))
+        found = self._mapping.fit(patient, study)
+        return answer(
+            {
+                "Patient": PATIENT.describe(person),
+                "Study": self._describe(found.study, request),
+                "Score": found.ranked.score,
+                "Findings": [FINDING.describe(one) for one in found.ranked.found],
+            }
+        )
+
     def assign(self, request: Request, uuid: str, study: str) -> Response:
         """PUT /openmrs/patients/{uuid}/studies/{study}"""
         body = json_body(request) if request.body.strip() else {}
@@ -296,6 +340,7 @@ class StudyRoutes:
                     **self._describe(one.study, request),
                     "Score": one.ranked.score,
                     "Reasons": one.ranked.reasons,
+                    "Findings": [FINDING.describe(what) for what in one.ranked.found],
                 }
                 for one in found
             ]

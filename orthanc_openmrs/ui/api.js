@@ -24,13 +24,19 @@ export async function readFile(name) {
 }
 
 /** Asks a route below /openmrs; its JSON. Raises ApiError. */
-export function ask(path, options) {
-  return exchange(new URL(path, HERE), options);
+export async function ask(path, options) {
+  return (await exchange(new URL(path, HERE), options)).document;
+}
+
+/** Asks for a page of a list; {items, total}. Raises ApiError. */
+export async function askPage(path, query) {
+  const { document, headers } = await exchange(new URL(path, HERE), { query });
+  return { items: document, total: Number(headers.get("X-Total-Count")) };
 }
 
 /** Asks a route of Orthanc itself; its JSON. Raises ApiError. */
-export function askOrthanc(path, options) {
-  return exchange(new URL(path, ORTHANC), options);
+export async function askOrthanc(path, options) {
+  return (await exchange(new URL(path, ORTHANC), options)).document;
 }
 
 async function exchange(url, { method = "GET", body, query = {} } = {}) {
@@ -53,7 +59,7 @@ async function exchange(url, { method = "GET", body, query = {} } = {}) {
   } catch {
     document = null;
   }
-  if (response.ok && document !== null) return document;
+  if (response.ok && document !== null) return { document, headers: response.headers };
   if (response.status === 401 || response.status === 403) {
     throw new ApiError(response.status, document?.Message ?? t("error.signin"));
   }

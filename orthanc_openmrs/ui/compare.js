@@ -18,8 +18,27 @@ const COMPARED = [
 
 const FREE = ["ScheduledProcedureStepDescription"]; // never the same words, which means nothing
 
-/** The table; `step` may be null. */
+/** The study beside a step, which may be null. */
 export function comparison(study, step) {
+  return beside(
+    t("compare.study", { n: study.Instances }),
+    step ? t("compare.step", { id: step.ScheduledProcedureStepID }) : t("compare.nostep"),
+    COMPARED.map(([ofStudy, ofStep]) => {
+      const images = [study[ofStudy]].flat();
+      const order = step ? step[ofStep] : "";
+      const several = images.filter(Boolean);
+      return {
+        name: keyName(ofStep),
+        here: several.length ? several.map((one, at) => [at ? ", " : "", shown(ofStep, one)]) : shown(ofStep, ""),
+        there: step ? shown(ofStep, order) : "–",
+        differs: step && !FREE.includes(ofStep) && differ(ofStep, images, order),
+      };
+    }),
+  );
+}
+
+/** Two things beside each other; `rows`: {name, here, there, differs} each. */
+export function beside(here, there, rows) {
   return el(
     "table",
     { class: "compare" },
@@ -30,26 +49,22 @@ export function comparison(study, step) {
         "tr",
         {},
         el("th", { scope: "col" }, t("compare.key")),
-        el("th", { scope: "col" }, t("compare.study", { n: study.Instances })),
-        el("th", { scope: "col" }, step ? t("compare.step", { id: step.ScheduledProcedureStepID }) : t("compare.nostep")),
+        el("th", { scope: "col" }, here),
+        el("th", { scope: "col" }, there),
       ),
     ),
     el(
       "tbody",
       {},
-      COMPARED.map(([ofStudy, ofStep]) => {
-        const images = [study[ofStudy]].flat();
-        const order = step ? step[ofStep] : "";
-        const differs = step && !FREE.includes(ofStep) && differ(ofStep, images, order);
-        const several = images.filter(Boolean);
-        return el(
+      rows.map((row) =>
+        el(
           "tr",
-          { class: differs ? "differs" : null },
-          el("th", { scope: "row" }, keyName(ofStep), differs ? el("span", { class: "differs-mark" }, t("compare.differs")) : null),
-          el("td", {}, several.length ? several.map((one, at) => [at ? ", " : "", shown(ofStep, one)]) : shown(ofStep, "")),
-          el("td", {}, step ? shown(ofStep, order) : "–"),
-        );
-      }),
+          { class: row.differs ? "differs" : null },
+          el("th", { scope: "row" }, row.name, row.differs ? el("span", { class: "differs-mark" }, t("compare.differs")) : null),
+          el("td", {}, row.here),
+          el("td", {}, row.there),
+        ),
+      ),
     ),
   );
 }

@@ -36,16 +36,18 @@ export function openDrawer(title, { wide = false, onClose = () => {} } = {}) {
   return { body, close: () => dialog.close(), isOpen: () => dialog.open };
 }
 
-/** Asks once; whether the person said yes. */
-export function confirm(question, explanation, action, { danger = false } = {}) {
+/** Asks once; whether the person said yes. `content` is shown below the explanation, `wide` gives
+ * it room. */
+export function confirm(question, explanation, action, { danger = false, content = null, wide = false } = {}) {
   return new Promise((resolve) => {
     const [title, text] = [newId(), newId()];
     let yes = false;
     const dialog = el(
       "dialog",
-      { class: "question", role: "alertdialog", "aria-labelledby": title, "aria-describedby": text },
+      { class: wide ? "question wide" : "question", role: "alertdialog", "aria-labelledby": title, "aria-describedby": text },
       el("h2", { id: title }, question),
       el("p", { id: text }, explanation),
+      content,
       el(
         "div",
         { class: "actions" },

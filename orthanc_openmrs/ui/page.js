@@ -33,6 +33,13 @@ class Page {
     this._pulse();
   }
 
+  /** Puts what a person looks at into the address, for Back, a bookmark or a colleague. */
+  remember(part, parameters) {
+    const kept = Object.entries(parameters).filter(([, value]) => value);
+    const query = new URLSearchParams(kept).toString();
+    history.replaceState(null, "", `#${part}${query ? `?${query}` : ""}`);
+  }
+
   /** Looks again at once, after a person did something. */
   refresh() {
     return this._pulse();

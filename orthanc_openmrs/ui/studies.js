@@ -1,33 +1,41 @@
-// Studies: whose they are.
-import { ask, askOrthanc, inWords } from "./api.js";
+// Studies: searched among all, and whose they are.
+import { ask, askOrthanc, askPage, inWords } from "./api.js";
 import { el, field, fill, newId } from "./dom.js";
 import { say } from "./drawer.js";
-import { patientKnown, patientLines, patientsLike, stranger, UUID } from "./patients.js";
-import { folded, matches, wordsOf } from "./steps.js";
+import { patientKnown, patientLines, patientName, patientsLike, stranger, UUID } from "./patients.js";
+import { asAsked } from "./search.js";
 import { assignButton, openStudy, studyRow, unassignButton } from "./study.js";
-import { personName, t } from "./texts.js";
+import { number, personName, t, today } from "./texts.js";
 
 const PAGE = 50;
-const MOST_FOUND = 20; // studies that Orthanc's own search gives
-const WAIT = 350; // ms after the last letter, before Orthanc is asked
+const WAIT = 300; // ms after the last letter, before the plugin is asked
+const WHOSE = { nobodys: "false", somebodys: "true", all: "" };
+const DAYS = { any: null, today: 0, week: 6, month: 30 };
+const MODALITIES = ["CR", "CT", "DX", "ES", "IO", "MG", "MR", "NM", "OT", "PT", "RF", "US", "XA", "XC"];
 
 export class Studies {
   constructor(page, parameters) {
     this._page = page;
     this._limit = PAGE;
     this._turn = 0;
-    this._listed = page.status ? page.status.Worklist.Revision !== "" : true;
-    this._patient = null; // {id, name, born, sex}
-    this._unassigned = [];
-    this._found = [];
-    const id = newId();
+    this._patient = null;
+    const [search, whose, days, modality] = [newId(), newId(), newId(), newId()];
     this._search = el("input", {
-      id,
+      id: search,
       type: "search",
       autocomplete: "off",
+      maxlength: 128,
       placeholder: t("studies.search.hint"),
       oninput: () => this._typed(),
     });
+    this._whose = select(whose, Object.keys(WHOSE), (one) => t(`whose.${one}`), () => this._changed());
+    this._days = select(days, Object.keys(DAYS), (one) => t(`days.${one}`), () => this._changed());
+    this._modality = el(
+      "select",
+      { id: modality, onchange: () => this._changed() },
+      el("option", { value: "" }, t("all")),
+      MODALITIES.map((one) => el("option", { value: one }, one)),
+    );
     this._problem = el("div", { class: "problem", role: "alert" });
     this._who = el("div", { class: "patients" });
     this._theirs = el("div", {});
@@ -36,21 +44,20 @@ export class Studies {
     this._list = el("ul", { class: "studies" });
     this._more = el(
       "button",
-      {
-        type: "button",
-        class: "button",
-        hidden: true,
-        onclick: () => {
-          this._limit += PAGE;
-          this._read();
-        },
-      },
+      { type: "button", class: "button", hidden: true, onclick: () => this._readMore() },
       t("studies.more"),
     );
     this.node = el(
       "div",
       {},
-      el("div", { class: "tools", role: "search", "aria-label": t("studies.tools") }, field(id, t("studies.search"), this._search, "wide")),
+      el(
+        "div",
+        { class: "tools", role: "search", "aria-label": t("studies.tools") },
+        field(search, t("studies.search"), this._search, "wide"),
+        field(whose, t("studies.whose"), this._whose),
+        field(days, t("studies.days"), this._days),
+        field(modality, t("column.modality"), this._modality),
+      ),
       this._problem,
       this._who,
       this._theirs,
@@ -60,7 +67,7 @@ export class Studies {
   }
 
   enter() {
-    if (!this._patient) this._read();
+    this._read();
   }
 
   leave() {
@@ -71,32 +78,87 @@ export class Studies {
   follow(parameters) {
     const patient = parameters.get("patient");
     this._patient = patient ? stranger(patient) : null;
-    this._found = [];
-    this._drawn = false;
+    this._search.value = parameters.get("search") ?? "";
+    this._whose.value = parameters.get("whose") in WHOSE ? parameters.get("whose") : "nobodys";
+    this._days.value = parameters.get("days") in DAYS ? parameters.get("days") : "any";
+    this._modality.value = MODALITIES.includes(parameters.get("modality")) ? parameters.get("modality") : "";
+    this._limit = PAGE;
     if (this.name) this._read(); // it is shown already
-    else if (patient) this._read();
+    if (patient) scrollTo(0, 0);
     if (parameters.get("study")) this._open(parameters.get("study"));
     else if (parameters.get("of")) this._openPatientOf(parameters.get("of"));
   }
 
   update(status) {
-    this._listed = status.Worklist.Revision !== "";
     const counts = JSON.stringify(status.Notifications);
     if (counts !== this._counts && this._counts !== undefined) this._read();
     this._counts = counts;
   }
 
-  // --- search ---
-
   _typed() {
     clearTimeout(this._later);
-    this._draw();
-    this._later = setTimeout(() => this._ask(), WAIT);
+    this._later = setTimeout(() => this._changed(), WAIT);
+  }
+
+  /** Another question: it goes into the address, and the plugin is asked. */
+  _changed() {
+    // Who searches looks among all; who only filters keeps what was chosen.
+    if (this._search.value.trim() && this._whose.value === "nobodys" && !this._narrowed) {
+      this._whose.value = "all";
+      this._narrowed = true;
+    } else if (!this._search.value.trim() && this._narrowed) {
+      this._whose.value = "nobodys";
+      this._narrowed = false;
+    }
+    this._limit = PAGE;
+    this._page.remember("studies", {
+      patient: this._patient?.id,
+      search: this._search.value.trim(),
+      whose: this._whose.value === "nobodys" ? "" : this._whose.value,
+      days: this._days.value === "any" ? "" : this._days.value,
+      modality: this._modality.value,
+    });
+    this._read();
+  }
+
+  _readMore() {
+    this._limit = Math.min(1000, this._limit + PAGE);
+    this._read();
+  }
+
+  async _read() {
+    const turn = (this._turn += 1);
+    const typed = this._search.value.trim();
+    try {
+      const [found, people] = await Promise.all([
+        askPage("studies", this._question(typed)),
+        typed ? patientsLike(typed) : [],
+      ]);
+      if (turn !== this._turn) return;
+      fill(this._problem);
+      this._people(typed, people);
+      if (this._patient) await this._readPatient(turn);
+      else fill(this._theirs);
+      if (turn === this._turn) this._draw(found, typed);
+    } catch (problem) {
+      if (turn === this._turn && problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
+    }
+  }
+
+  _question(typed) {
+    const query = { newest: "true", limit: this._limit };
+    const back = DAYS[this._days.value];
+    if (typed) query.search = asAsked(typed);
+    if (WHOSE[this._whose.value]) query.assigned = WHOSE[this._whose.value];
+    if (back !== null) query.date = `${today(-back)}-${today()}`;
+    if (this._modality.value) query.modality = this._modality.value;
+    return query;
   }
 
   /** Shows the patients that were found. */
-  _people(found) {
-    fill(
+  _people(typed, found) {
+    if (!typed) return fill(this._who);
+    return fill(
       this._who,
       el("h2", {}, t("studies.patients")),
       found.length
@@ -115,122 +177,62 @@ export class Studies {
               ),
             ),
           )
-        : el("p", { class: "nothing" }, t("studies.nobody")),
+        : el("p", { class: "nothing" }, t(UUID.test(typed) ? "patients.denied" : "studies.nobody")),
     );
-  }
-
-  /** Patients, and studies that Orthanc finds by the name or the PatientID. */
-  async _ask() {
-    const typed = this._search.value.trim();
-    const text = typed.replace(/[*?\\]/g, "");
-    const turn = (this._asked = (this._asked ?? 0) + 1);
-    let ids = [];
-    try {
-      const people = await patientsLike(typed, this._listed);
-      if (turn !== this._asked) return;
-      if (typed) this._people(people);
-      else fill(this._who);
-    } catch (problem) {
-      if (problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
-    }
-    if (text.length > 1) {
-      try {
-        const find = (keyword) =>
-          askOrthanc("tools/find", {
-            method: "POST",
-            body: { Level: "Study", Query: { [keyword]: `*${text}*` }, Limit: MOST_FOUND, CaseSensitive: false },
-          });
-        ids = [...new Set((await Promise.all([find("PatientName"), find("PatientID")])).flat())];
-        ids = ids.slice(0, MOST_FOUND);
-        const known = new Map(this._unassigned.map((one) => [one.ID, one]));
-        const studies = await Promise.all(ids.map((id) => known.get(id) ?? ask(`studies/${id}`)));
-        if (turn === this._asked) this._found = studies;
-      } catch (problem) {
-        if (problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
-      }
-    } else if (turn === this._asked) this._found = [];
-    if (turn === this._asked) this._draw();
-  }
-
-  // --- lists ---
-
-  async _read() {
-    const turn = (this._turn += 1);
-    try {
-      const unassigned = await ask("studies", { query: { assigned: "false", limit: this._limit + 1 } });
-      if (turn !== this._turn) return;
-      this._more.hidden = unassigned.length <= this._limit;
-      this._unassigned = unassigned.slice(0, this._limit);
-      fill(this._problem);
-      if (this._patient) await this._readPatient(turn);
-      else fill(this._theirs);
-      if (turn === this._turn) this._draw();
-    } catch (problem) {
-      if (turn === this._turn && problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
-    }
   }
 
   async _readPatient(turn) {
     const { id } = this._patient;
-    this._patient = await patientKnown(id, this._listed);
     const path = `patients/${encodeURIComponent(id)}`;
-    const theirs = await ask(`${path}/studies`);
+    const [known, theirs] = await Promise.all([patientKnown(id), ask(`${path}/studies`)]);
     if (turn !== this._turn) return;
+    this._patient = known ?? stranger(id);
     let candidates = [];
-    let away = "";
+    let away = known ? "" : t("patients.denied");
     try {
-      candidates = await ask(`${path}/candidates`);
+      if (known) candidates = await ask(`${path}/candidates`);
     } catch (problem) {
       away = inWords(problem);
     }
     if (turn !== this._turn) return;
-    this._candidates = candidates;
-    this._name = el("h2", {});
+    const again = () => this._read();
+    const list = (studies, button) =>
+      el("ul", { class: "studies" }, studies.map((one) => el("li", {}, this._row(one, button(one, this._patient, again)))));
     fill(
       this._theirs,
       el(
         "section",
         { class: "patient" },
-        this._name,
-        el("p", { class: "second" }, el("code", {}, id)),
+        el("h2", {}, personName(this._patient.name) || t("studies.patient")),
+        el("p", { class: "patient-lines" }, patientLines(this._patient)),
         el("p", {}, el("a", { href: "#studies" }, t("studies.all"))),
         el("h3", {}, t("studies.theirs")),
-        theirs.length
-          ? el("ul", { class: "studies" }, theirs.map((one) => el("li", {}, this._row(one, unassignButton(one, this._patient, () => this._read())))))
-          : el("p", { class: "nothing" }, t("studies.none")),
+        theirs.length ? list(theirs, unassignButton) : el("p", { class: "nothing" }, t("studies.none")),
         el("h3", {}, t("studies.candidates")),
         away
           ? el("p", { class: "problem" }, away)
           : candidates.length
-            ? el("ul", { class: "studies" }, candidates.map((one) => el("li", {}, this._row(one, assignButton(one, this._patient, () => this._read())))))
+            ? list(candidates, assignButton)
             : el("p", { class: "nothing" }, t("studies.nocandidates")),
       ),
     );
-    fill(this._name, personName(this._patient.name) || t("studies.patient"));
   }
 
-  _draw() {
-    const words = wordsOf(this._search.value);
-    const ids = new Set(this._found.map((one) => one.ID));
-    const shown = words.length
-      ? [
-          ...this._found,
-          ...this._unassigned.filter(
-            (one) => !ids.has(one.ID) && matches(folded(`${one.PatientName} ${personName(one.PatientName)} ${one.PatientID}`), words),
-          ),
-        ]
-      : this._unassigned;
-    const hidden = this._patient && !words.length;
-    this._title.parentElement.hidden = Boolean(hidden);
-    fill(this._title, t(words.length ? "studies.found" : "studies.unassigned"));
+  _draw({ items, total }, typed) {
+    const asked = typed || this._whose.value !== "nobodys" || this._days.value !== "any" || this._modality.value;
+    this._title.parentElement.hidden = Boolean(this._patient && !asked);
+    fill(this._title, t(asked ? "studies.found" : "studies.unassigned"));
     fill(
       this._count,
-      shown.length
-        ? t(this._more.hidden || words.length ? "studies.count" : "studies.count.more", { n: shown.length })
-        : t(words.length ? "studies.notfound" : "studies.allassigned"),
+      !total
+        ? t(asked ? "studies.notfound" : "studies.allassigned")
+        : items.length < total
+          ? t("studies.part", { n: items.length, of: number(total) })
+          : t("studies.count", { n: total }),
     );
+    this._more.hidden = items.length >= total || this._limit >= 1000;
     const before = new Map([...this._list.children].map((row) => [row.dataset.id, row]));
-    const rows = shown.map((study) => {
+    const rows = items.map((study) => {
       const row = before.get(study.ID) ?? el("li", { data: { id: study.ID } });
       fill(row, this._row(study));
       return row;
@@ -246,7 +248,10 @@ export class Studies {
   }
 
   _open(id) {
-    return openStudy(id, this._listed, () => this._read());
+    return openStudy(id, (patient) => {
+      if (patient && this.name) location.hash = `studies?patient=${encodeURIComponent(patient)}`;
+      else this._read();
+    });
   }
 
   /** From Orthanc Explorer's page of a patient: who that is by its PatientID. */
@@ -258,10 +263,14 @@ export class Studies {
         location.replace(`#studies?patient=${encodeURIComponent(id)}`);
         return;
       }
-      this._search.value = id || personName(name);
-      this._typed();
+      this._search.value = id || patientName({ name });
+      this._changed();
     } catch (problem) {
       say(inWords(problem), { bad: true });
     }
   }
+}
+
+function select(id, values, words, onchange) {
+  return el("select", { id, onchange }, values.map((one) => el("option", { value: one }, words(one))));
 }

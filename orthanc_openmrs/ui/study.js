@@ -2,9 +2,10 @@
 import { ask, inWords } from "./api.js";
 import { el, newId } from "./dom.js";
 import { act, confirm, openDrawer, say } from "./drawer.js";
-import { patientKnown, patientLines, patientsLike } from "./patients.js";
+import { findings, sureOfPatient } from "./fit.js";
+import { patientKnown, patientLines, patientName, patientsLike, stranger, UUID } from "./patients.js";
 import { badge, viewers } from "./steps.js";
-import { dicomDate, personName, t } from "./texts.js";
+import { dicomDate, dicomTime, personName, t } from "./texts.js";
 
 const WAIT = 350; // ms after the last letter, before the patients are asked for
 
@@ -21,12 +22,18 @@ export function studyRow(study, open, actions) {
         { type: "button", class: "open", data: { focus: `study-${study.ID}` }, onclick: () => open(study.ID) },
         personName(study.PatientName) || t("studies.nameless"),
       ),
-      el("span", { class: "second" }, el("code", {}, study.PatientID)),
+      el(
+        "span",
+        { class: "second" },
+        [dicomDate(study.PatientBirthDate), study.PatientSex].filter(Boolean).join(" · "),
+        " ",
+        el("code", {}, study.PatientID),
+      ),
       el(
         "span",
         { class: "second" },
         [
-          dicomDate(study.StudyDate),
+          [dicomDate(study.StudyDate), dicomTime(study.StudyTime)].filter(Boolean).join(" "),
           study.ModalitiesInStudy.join(", "),
           study.StudyDescription,
           t("studies.images", { n: study.Instances }),
@@ -34,7 +41,7 @@ export function studyRow(study, open, actions) {
           .filter(Boolean)
           .join(" · "),
       ),
-      study.Reasons ? el("ul", { class: "reasons" }, study.Reasons.map((reason) => el("li", {}, reason))) : null,
+      study.Findings ? findings(study.Findings) : null,
     ),
     "Score" in study
       ? el(
@@ -52,13 +59,14 @@ export function studyRow(study, open, actions) {
 export function assignButton(study, patient, done) {
   const button = el("button", { type: "button", class: "button primary", data: { focus: `assign-${study.ID}` } }, t("studies.assign"));
   button.addEventListener("click", async () => {
-    const words = { study: personName(study.PatientName) || study.PatientID, patient: personName(patient.name) || patient.id };
+    const words = { study: personName(study.PatientName) || study.PatientID, patient: patientName(patient) };
+    const sure = await act(button, () => sureOfPatient(study, patient));
+    if (!sure) return;
     const moved = study.Patient && study.Patient !== patient.id;
-    if (!(await confirm(t("studies.assign.sure", words), t(moved ? "studies.assign.moved" : "studies.assign.explained", words), t("studies.assign")))) return;
     const path = `patients/${encodeURIComponent(patient.id)}/studies/${study.ID}`;
     const answer = await act(button, () => ask(path, { method: "PUT", body: moved ? { Force: true } : {} }));
     if (!answer) return;
-    done();
+    done(patient.id);
     say(t("studies.assign.done", words));
   });
   return button;
@@ -80,7 +88,7 @@ export function unassignButton(study, patient, done) {
 }
 
 /** Opens a study in a drawer; `changed` is called when a person decided whose it is. */
-export async function openStudy(id, listed, changed) {
+export async function openStudy(id, changed) {
   let study;
   try {
     study = await ask(`studies/${encodeURIComponent(id)}`);
@@ -90,7 +98,7 @@ export async function openStudy(id, listed, changed) {
   }
   const drawer = openDrawer(personName(study.PatientName) || t("studies.nameless"));
   const owner = study.Patient;
-  const known = owner ? await patientKnown(owner, listed) : null;
+  const known = owner ? (await patientKnown(owner)) ?? stranger(owner) : null;
   drawer.body.append(
     el(
       "p",
@@ -104,7 +112,10 @@ export async function openStudy(id, listed, changed) {
       { class: "values" },
       [
         ["key.PatientID", el("code", {}, study.PatientID)],
-        ["key.StudyDate", dicomDate(study.StudyDate) || "–"],
+        ["key.PatientBirthDate", dicomDate(study.PatientBirthDate) || "–"],
+        ["key.PatientSex", study.PatientSex || "–"],
+        ["key.AccessionNumber", study.AccessionNumber ? el("code", {}, study.AccessionNumber) : "–"],
+        ["key.StudyDate", [dicomDate(study.StudyDate), dicomTime(study.StudyTime)].filter(Boolean).join(" ") || "–"],
         ["studies.owner", owner ? el("a", { href: `#studies?patient=${encodeURIComponent(owner)}` }, personName(known.name) || el("code", {}, owner)) : t("source.nobody")],
         ["studies.steps", study.Steps.join(", ") || "–"],
         ["studies.size", `${t("studies.series", { n: study.Series })}, ${t("studies.images", { n: study.Instances })}`],
@@ -125,18 +136,26 @@ export async function openStudy(id, listed, changed) {
           ),
         )
       : "",
-    whose(drawer, study, listed, changed),
+    whose(drawer, study, changed),
   );
 }
 
+/** Patients whom a study names by its PatientID or its patient's name. */
+async function suggested(study) {
+  const [family] = study.PatientName.split(/[\^=]/);
+  const asked = [study.PatientID, personName(study.PatientName).replace(",", ""), family].map((one) => one.trim());
+  const found = await Promise.all([...new Set(asked)].filter(Boolean).map(patientsLike));
+  return [...new Map(found.flat().map((one) => [one.id, one])).values()].slice(0, 8);
+}
+
 /** Chooses the patient of a study. */
-function whose(drawer, study, listed, changed) {
+function whose(drawer, study, changed) {
   const id = newId();
   const found = el("div", { class: "options" });
-  const input = el("input", { id, type: "search", autocomplete: "off", placeholder: t("studies.search.hint") });
-  const done = () => {
+  const input = el("input", { id, type: "search", autocomplete: "off", placeholder: t("patients.search.hint") });
+  const done = (patient) => {
     drawer.close();
-    changed();
+    changed(patient);
   };
   let later = 0;
   let turn = 0;
@@ -145,13 +164,14 @@ function whose(drawer, study, listed, changed) {
     const typed = input.value.trim();
     let people;
     try {
-      people = await patientsLike(typed, listed);
+      people = typed ? await patientsLike(typed) : await suggested(study);
     } catch (problem) {
       say(inWords(problem), { bad: true });
       return;
     }
     if (mine !== turn) return;
     found.replaceChildren(
+      ...(!typed && people.length ? [el("p", { class: "second" }, t("patients.suggested"))] : []),
       ...people.map((one) =>
         el(
           "div",
@@ -160,19 +180,20 @@ function whose(drawer, study, listed, changed) {
           assignButton(study, one, done),
         ),
       ),
-      ...(typed && !people.length ? [el("p", { class: "nothing" }, t("studies.nobody"))] : []),
+      ...(typed && !people.length ? [el("p", { class: "nothing" }, t(UUID.test(typed) ? "patients.denied" : "studies.nobody"))] : []),
     );
   };
   input.addEventListener("input", () => {
     clearTimeout(later);
     later = setTimeout(list, WAIT);
   });
+  if (!study.Patient) list();
   return el(
     "section",
     {},
     el("h3", {}, t(study.Patient ? "studies.move" : "studies.give")),
-    el("div", { class: "field wide" }, el("label", { for: id }, t("studies.search")), input),
+    el("div", { class: "field wide" }, el("label", { for: id }, t("patients.search")), input),
     found,
-    study.Patient ? el("p", { class: "actions" }, unassignButton(study, { id: study.Patient, name: "" }, done)) : "",
+    study.Patient ? el("p", { class: "actions" }, unassignButton(study, stranger(study.Patient), done)) : "",
   );
 }

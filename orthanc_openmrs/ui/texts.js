@@ -87,6 +87,13 @@ export function dicomDate(text) {
   );
 }
 
+/** The day (DA) so many days from today, where the browser is. */
+export function today(days = 0) {
+  const at = new Date();
+  at.setDate(at.getDate() + days);
+  return [at.getFullYear(), at.getMonth() + 1, at.getDate()].map((one) => String(one).padStart(2, "0")).join("");
+}
+
 /** A DICOM time (TM) to the minute. */
 export function dicomTime(text) {
   const found = /^(\d\d)(\d\d)/.exec(text ?? "");

@@ -177,6 +177,8 @@ REPORT = b'{"ScheduledProcedureStepID": "1"}'
         (_as_it_is, "GET", f"/patients/{ALICE}/studies", {}, b"", 200),
         (_as_it_is, "GET", f"/patients/{ALICE}/studies", {"limit": "x"}, b"", 400),
         (_as_it_is, "GET", "/patients/x/studies", {}, b"", 400),
+        (_as_it_is, "GET", f"/patients/{BOB}/studies/{STUDY}", {}, b"", 200),
+        (_as_it_is, "GET", f"/patients/{ALICE}/studies/nothing", {}, b"", 404),
         (_as_it_is, "PUT", f"/patients/{ALICE}/studies/{STUDY}", {}, b"", 200),
         (_as_it_is, "PUT", f"/patients/{ALICE}/studies/{STUDY}", {}, b'{"Force": true}', 200),
         (_as_it_is, "PUT", f"/patients/{ALICE}/studies/{STUDY}", {}, b'{"Force": 1}', 400),

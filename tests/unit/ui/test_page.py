@@ -8,6 +8,7 @@ from urllib.parse import urljoin
 import pytest
 
 from orthanc_openmrs.errors import PROBLEMS
+from orthanc_openmrs.mapping.candidates import Evidence
 from orthanc_openmrs.model import NotificationState
 from orthanc_openmrs.rest.page import HEADERS, START, TYPES
 from orthanc_openmrs.ui import EXPLORER, read_explorer_script, read_files
@@ -153,6 +154,7 @@ def test_every_text_is_used_and_every_key_has_its_text() -> None:
     "key",
     [
         *(f"problem.{kind}{way}" for kind in PROBLEMS for way in ("", ".do")),
+        *(f"finding.{one.code}" for one in Evidence),
         *(f"{start}.{state}" for state in NotificationState for start in ("state", "state.one")),
         *(f"told.{start}.{state}" for state in NotificationState for start in ("means", "none")),
     ],
