@@ -157,15 +157,17 @@ def test_last_counts_are_told_at_once_while_the_database_hangs(
 ) -> None:
     store.answers.clear()
     store.pending = 9
-    slowest = 0.0
+    took: list[float] = []
     deadline = time.monotonic() + 1.2
     while time.monotonic() < deadline:
         started = time.monotonic()
         known = watch.asked()
-        slowest = max(slowest, time.monotonic() - started)
+        took.append(time.monotonic() - started)
         assert told(known)[0] == 1
     assert told(known) == (1, "the database hasn't answered for 1 s")
-    assert slowest < 0.05
+    # Of a busy machine, one in ten may be late; none waits for the database.
+    assert sorted(took)[len(took) * 9 // 10] < 0.05
+    assert max(took) < 0.5
     assert store.counts == 2
     store.answers.set()
     eventually(lambda: told(watch.asked()) == (9, ""), "no recovery", 5)
