@@ -24,6 +24,8 @@ from .tokens import Client, Tokens
 from .wire import LoggedRequest
 
 GENERATIONS = tuple(DIALECTS)
+WITH_WORKLIST = tuple(name for name, dialect in DIALECTS.items() if dialect.judge is not None)
+"""The generations whose list has steps, and which can be told of them: not v0.9's two."""
 
 __all__ = [
     "DEFAULT_ACCOUNTS",
@@ -32,6 +34,7 @@ __all__ = [
     "PATIENTS",
     "RADIOLOGY",
     "RECEIVE",
+    "WITH_WORKLIST",
     "Account",
     "Behaviour",
     "Callback",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from standin import Standin
+from standin import WITH_WORKLIST, Standin
 from standin.samples import patients
 from trial import scanner
 from trial.orthanc import ScratchOrthanc
@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end when the loop has worked")
     parser.add_argument(
         "--generation",
-        choices=["v0", "v1", "v2", "v3"],
+        choices=WITH_WORKLIST,
         default="v2",
         help="of OpenMRS's Imaging module (v2)",
     )

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from standin import GENERATIONS, ImagingRequest, Standin, StepFields
+from standin import GENERATIONS, WITH_WORKLIST, ImagingRequest, Standin, StepFields
 
 ROOT = Path(__file__).parents[2]
 REST = "/openmrs/ws/rest/v1/"
@@ -126,7 +126,7 @@ def until(condition: Callable[[], object], seconds: float = 5) -> None:
         threading.Event().wait(0.005)
 
 
-STEPPED = tuple(g for g in GENERATIONS if g not in ("v0.9", "1.1.4"))  # whose list has steps
+STEPPED = WITH_WORKLIST
 JSON_READERS = ("1.1.6", "v2", "v3", "v4")
 
 
