@@ -249,6 +249,7 @@ class Kind(StrEnum):
 
     COMPLETED = "completed"
     IN_PROGRESS = "in progress"
+    SCHEDULED = "scheduled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from orthanc_openmrs.doctor.inside import Doctor
 from orthanc_openmrs.errors import ConfigurationError, PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
+from orthanc_openmrs.host.exams import OrthancExams
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
@@ -37,6 +38,8 @@ from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
 from orthanc_openmrs.model import StudySummary
 from orthanc_openmrs.mpps.admission import Admission
+from orthanc_openmrs.mpps.announcing import Announcer
+from orthanc_openmrs.mpps.exams import Exams
 from orthanc_openmrs.mpps.provider import Provider, services
 from orthanc_openmrs.mpps.settings import tls_context
 from orthanc_openmrs.openmrs.client import OpenMRSClient
@@ -287,15 +290,40 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
 
 
 class _Procedures(NamedTuple):
-    """procedure: what scanners say of an exam → kept."""
+    """procedure: what scanners say of an exam → kept → what it means to its study and its step."""
 
     provider: Provider
+    exams: Exams
     server: Server | None
 
 
-def _procedures(sources: _Sources) -> _Procedures:
-    provider = Provider(sources.database, on_news=lambda: None)
-    return _Procedures(provider, _dimse_server(sources, provider))
+def _procedures(sources: _Sources, reading: _Reading, completion: _Completion) -> _Procedures:
+    settings, database = sources.settings, sources.database
+    archive = OrthancExams(sources.host)
+
+    def ended(study: str) -> None:
+        archive.set_stable(study)
+        database.note_study(study)
+        completion.linker.wake()
+
+    announcer = Announcer(
+        outbox=database,
+        snapshot=reading.snapshot,
+        takes_status=completion.sender.reports_in_progress,
+        sets_back=settings.procedures.offers_discontinued,
+        hold_patient_mismatch=settings.hold_patient_mismatch,
+        on_news=completion.dispatcher.wake,
+    )
+    exams = Exams(
+        steps=database,
+        archive=archive,
+        tell=announcer.tell,
+        on_end=ended,
+        images_within=settings.procedures.images_within,
+        clock=time.time,
+    )
+    provider = Provider(database, on_news=exams.wake)
+    return _Procedures(provider, exams, _dimse_server(sources, provider))
 
 
 def _dimse_server(sources: _Sources, provider: Provider) -> Server | None:
@@ -390,7 +418,7 @@ class Plugin:
         self._reading = reading = _reading(sources)
         self._mapping = _mapping(sources, reading)
         self._completion = _completion(sources, reading, self._mapping)
-        self._procedures = _procedures(sources)
+        self._procedures = _procedures(sources, reading, self._completion)
         self._answers = _answers(sources, reading, self._mapping, self._completion)
         self._client, self._database = sources.client, sources.database
         self.worklist, self.tally, self.router = (
@@ -414,6 +442,8 @@ class Plugin:
             self._completion.linker.wake()
             self._completion.changes.wake()
             self._forget(resource)
+        elif change_type == self._change_type.NEW_INSTANCE:
+            self._procedures.exams.instance_came(resource)
         elif change_type == self._change_type.NEW_SERIES:
             self._completion.changes.wake()
         elif change_type == self._change_type.DELETED:
@@ -428,6 +458,7 @@ class Plugin:
             self._completion.linker.start()
             self._completion.dispatcher.start()
             self._answers.metrics.start()
+            self._procedures.exams.start()
             if self._procedures.server:
                 self._procedures.server.start()
         elif change_type == self._change_type.ORTHANC_STOPPED:
@@ -450,6 +481,7 @@ class Plugin:
             self._completion.dispatcher,
             self._completion.changes,
             self._mapping.synchroniser,
+            self._procedures.exams,
             self._reading.refresher,
         ]
         if self._reading.names:

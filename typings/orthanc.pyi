@@ -14,6 +14,7 @@ class ChangeType:
     ORTHANC_STARTED: int
     ORTHANC_STOPPED: int
     DELETED: int
+    NEW_INSTANCE: int
     NEW_SERIES: int
     STABLE_STUDY: int
 

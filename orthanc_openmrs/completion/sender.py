@@ -49,6 +49,14 @@ _UNLESS_COMPLETED = {
 """The verdict where the list has the step, but not as completed."""
 
 
+STEP_STATUSES = {
+    Kind.IN_PROGRESS: (StepStatus.SCHEDULED, StepStatus.IN_PROGRESS),
+    Kind.SCHEDULED: (StepStatus.IN_PROGRESS, StepStatus.SCHEDULED),
+}
+"""What tells a step's status, whatever its images: the one that OpenMRS must have it in, and the
+one that it gets."""
+
+
 class Sender:
     """Tells OpenMRS of one notification at a time; safe for several threads."""
 
@@ -73,8 +81,8 @@ class Sender:
 
     def deliver(self, notification: Notification) -> None:
         """Try once. Raises StoreError where what became of it can't be kept."""
-        if notification.kind is Kind.IN_PROGRESS:
-            self._deliver_in_progress(notification)
+        if notification.kind in STEP_STATUSES:
+            self._deliver_step_status(notification)
             return
         if notification.attempts and self._is_completed(notification):
             # The earlier try was saved, though its answer said otherwise or never came.
@@ -102,15 +110,16 @@ class Sender:
         else:
             self._retry(notification, judgement.reason, words)
 
-    def _deliver_in_progress(self, notification: Notification) -> None:
+    def _deliver_step_status(self, notification: Notification) -> None:
         """Not worth a person's while: what OpenMRS refuses is discarded."""
         step_id = notification.scheduled_procedure_step_id
+        before, after = STEP_STATUSES[notification.kind]
         try:
             item = self._lists.read_now(LIST_TIMEOUT).step(step_id)
-            if item is None or item.step.status is not StepStatus.SCHEDULED:
+            if item is None or item.step.status is not before:
                 self._outcomes.withdraw(notification, "OpenMRS has the step otherwise")
                 return
-            answer = self._updates.post_step_status(step_id, StepStatus.IN_PROGRESS)
+            answer = self._updates.post_step_status(step_id, after)
         except OpenMRSError as problem:
             self._retry(notification, str(problem))
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.model import (
     Images,
     KeptProcedure,
@@ -19,6 +19,7 @@ from orthanc_openmrs.model import (
     ProcedureState,
     SeriesArrival,
 )
+from orthanc_openmrs.mpps.announcing import NotYet
 from orthanc_openmrs.mpps.meaning import (
     SeriesInOrthanc,
     arrivals,
@@ -83,8 +84,8 @@ class Archive(Protocol):
 class Exams(Worker):
     """Looks after the performed procedure steps that the database holds.
 
-    `tell` passes a step's state on to OpenMRS's notifications, and raises OpenMRSError where that
-    needs OpenMRS's list; `on_end` hears of each study that may be linked now.
+    `tell` passes a step's state on to OpenMRS's notifications, and raises NotYet where that needs
+    a newer list; `on_end` hears of each study that may be linked now.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Exams(Worker):
                 self._pass_on(record)
         except StoreError:
             raise
-        except OpenMRSError as problem:
+        except NotYet as problem:
             _log.info("performed procedure step %s waits: %s", uid, problem)
             self._steps.note_procedure(record, seconds=self._pause(record, FAILED))
         except Exception:  # one odd step must not stop the others

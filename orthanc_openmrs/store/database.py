@@ -247,7 +247,7 @@ class Database(
         linked = [
             sa.select(notifications.c.study).where(LINKS, notifications.c.patient_id != ""),
             sa.select(expired_notifications.c.study).where(
-                expired_notifications.c.patient_id != ""
+                expired_notifications.c.patient_id != "", expired_notifications.c.study != ""
             ),
         ]
         said = sa.select(assignments.c.study, assignments.c.patient_id)
@@ -271,7 +271,9 @@ class Database(
         folded = patient_id.lower()
         query = sa.union(
             *(
-                sa.select(table.c.study).where(sa.func.lower(table.c.patient_id) == folded)
+                sa.select(table.c.study).where(
+                    sa.func.lower(table.c.patient_id) == folded, table.c.study != ""
+                )
                 for table in (assignments, notifications, expired_notifications)
             )
         )

@@ -28,6 +28,8 @@ UNDER_WAY = "under way"
 
 CAME_THROUGH = "it was under way when it was discarded, and OpenMRS took it"
 
+TOLD_OTHERWISE = "its scanner said otherwise since"
+
 MOST_OF_A_STUDY = 1000
 """Notifications of one study that anything is made of, the newest."""
 
@@ -142,6 +144,16 @@ _LIVE_OF_EARLIER_LIVES = sa.select(notifications.c.id).where(
     notifications.c.state.in_([state.value for state in LIVE]),
 )
 
+_LIVE_OF_A_STEP_ALONE = sa.select(notifications.c.id, notifications.c.kind).where(
+    notifications.c.study == "",
+    notifications.c.requested_procedure_id == sa.bindparam("the_request_id"),
+    notifications.c.scheduled_procedure_step_id == sa.bindparam("the_step_id"),
+    notifications.c.patient_id == sa.bindparam("the_patient_id"),
+    notifications.c.accession_number == sa.bindparam("the_number"),
+    notifications.c.state.in_([state.value for state in LIVE]),
+)
+"""What is told of a step without a study: that its exam has begun, or was broken off."""
+
 _BEGIN = sa.update(notifications).where(
     _of_the_id,
     notifications.c.state == _PENDING,
@@ -202,6 +214,7 @@ _MOVES_OF_A_REVISION = {
 
 _completed = notifications.alias()
 LINKS = sa.and_(
+    notifications.c.study != "",
     notifications.c.scheduled_procedure_step_id != "",
     notifications.c.state != _DISCARDED,
     sa.or_(notifications.c.state != _HELD, notifications.c.delivered > 0),
@@ -293,6 +306,31 @@ class Notifications(Aggregate):
         with self._writing() as connection:
             for found in connection.scalars(query).all():
                 happen(connection, found, Event.WITHDRAWN, self._clock(), reason)
+
+    def tell_steps(self, rows: Sequence[NewNotification]) -> int:
+        """What is to be told of steps without a study; returns how many are new. The newest
+        counts: what waits to be told otherwise of the same step is withdrawn. Raises Unstorable.
+        """
+        now = self._clock()
+        new = 0
+        with self._writing() as connection:
+            for row in rows:
+                live = connection.execute(
+                    _LIVE_OF_A_STEP_ALONE,
+                    {
+                        "the_request_id": row.step.requested_procedure_id,
+                        "the_step_id": row.step.scheduled_procedure_step_id,
+                        "the_patient_id": row.step.patient_id,
+                        "the_number": row.step.accession_number,
+                    },
+                ).all()
+                for one in live:
+                    if one.kind != row.kind.value:
+                        happen(connection, one.id, Event.WITHDRAWN, now, TOLD_OTHERWISE)
+                if all(one.kind != row.kind.value for one in live):
+                    insert(connection, row, 0, now)
+                    new += 1
+        return new
 
     # --- what is known ---
 

@@ -257,7 +257,8 @@ class ChangeTypes:
 
     ORTHANC_STARTED = 13
     ORTHANC_STOPPED = 14
-    NEW_SERIES = 4
+    NEW_INSTANCE = 3
+    NEW_SERIES = 5
     STABLE_STUDY = 9
     DELETED = 1
 

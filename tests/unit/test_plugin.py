@@ -254,7 +254,7 @@ def test_from_the_list_to_the_completed_step_and_no_name_in_the_log(
         on_change = plugin.on_change if chained else orthanc.on_change
         assert (orthanc.on_change is None) is chained
         on_change(ChangeTypes.ORTHANC_STARTED, 4, "")
-        assert len(threads()) == 15
+        assert len(threads()) == 16
 
         assert json.loads(ask(orthanc, "/worklist/refresh", "POST").body)["Offered"] == 1
         find = Find(identifier({"PatientName": f"{MARK}*"}, {"ScheduledStationAETitle": "CT1"}))
@@ -342,7 +342,7 @@ def test_orthanc_ends_whatever_openmrs_does(tmp_path: Path, hangs: bool) -> None
         orthanc = orthanc_in(tmp_path, server.url, OpenMRS={"PersonNames": "lookup"})
         plugin.start(orthanc)
         orthanc.on_change(ChangeTypes.ORTHANC_STARTED, 4, "")
-        assert len(threads()) == 16
+        assert len(threads()) == 17
         if hangs:
             assert reached.wait(PATIENCE)
         started = time.monotonic()

@@ -125,7 +125,7 @@ def told(state: NotificationState, kind: Kind = Kind.COMPLETED, **changes: Any) 
     return NewNotification(**(fields | changes))
 
 
-COMPLETED, IN_PROGRESS = Kind
+COMPLETED, IN_PROGRESS, _ = Kind
 
 
 @pytest.mark.parametrize(

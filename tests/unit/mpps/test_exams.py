@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.model import Images, ProcedureRecord, ProcedureState
+from orthanc_openmrs.mpps.announcing import NotYet
 from orthanc_openmrs.mpps.datasets import EXPLICIT
 from orthanc_openmrs.mpps.exams import GIVEN_UP, Exams
 from orthanc_openmrs.mpps.meaning import SeriesInOrthanc, orthanc_id
@@ -72,7 +72,7 @@ class Room:
 
     def _tell(self, record: ProcedureRecord) -> None:
         if self.openmrs_is_away:
-            raise OpenMRSError("away", "OpenMRS is away")
+            raise NotYet("OpenMRS is away")
         self.told.append(record.procedure.state)
 
     def start(self, *steps: Dataset) -> None:

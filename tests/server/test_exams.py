@@ -1,0 +1,116 @@
+"""What scanners report of an exam (MPPS) reaches OpenMRS: its start, its end, its breaking off."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from standin import Standin
+from tests.server.conftest import Start
+from tests.server.test_completion import (
+    GENERATIONS,
+    STEP_STATUS,
+    add_patients,
+    answers,
+    becomes,
+    completed,
+    posts,
+    steps_told,
+)
+from trial import scanner
+from trial.orthanc import ScratchOrthanc
+from trial.ports import free_port
+from trial.procedures import Reports
+
+SOON = 1.0
+"""Seconds in which OpenMRS is to know that an exam is done; StableAge is a minute here."""
+
+
+class Room:
+    """A scanner that reports its exams to an Orthanc where studies are stable after a minute."""
+
+    def __init__(self, start_orthanc: Start, folder: Path, **section: Any) -> None:
+        port = free_port()
+        keys = {"MPPS": {"Port": port, **section.pop("mpps", {})}, **section}
+        self.orthanc: ScratchOrthanc = start_orthanc(keys, StableAge=60)
+        self.reports = Reports(port)
+        self.folder = folder
+
+    def images(self, answer: Dataset, count: int = 3, **changes: str) -> list[Path]:
+        """A series of an exam; as an old scanner makes it, without RequestAttributesSequence."""
+        series = str(generate_uid())
+        return [
+            scanner.acquire(
+                answer, self.folder, request_attributes=False, changes=changes, series=series
+            )
+            for _ in range(count)
+        ]
+
+    def send(self, images: Sequence[Path]) -> None:
+        scanner.store(self.orthanc.dicom_port, images)
+
+
+@pytest.fixture
+def room(openmrs: Standin, start_orthanc: Start, tmp_path: Path) -> Room:
+    add_patients(openmrs, 2)
+    return Room(start_orthanc, tmp_path)
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_an_exam_from_its_start_to_its_last_image(
+    openmrs: Standin, start_orthanc: Start, tmp_path: Path, generation: str
+) -> None:
+    openmrs.generation = generation
+    add_patients(openmrs, 1)
+    room = Room(start_orthanc, tmp_path)
+    answer = answers(room.orthanc, 1)[1]
+    uid = room.reports.start(answer)
+    if generation != "v1":  # which has no such status
+        becomes(openmrs, 1, "in progress", 5)
+    images = room.images(answer)
+    room.send(images[:2])
+    room.reports.end(uid, images)
+    assert openmrs.records.statuses()[1] != "completed"
+    room.send(images[2:])
+    completed(openmrs, 1, SOON)
+    assert steps_told(openmrs) == [1]
+
+
+def test_images_first_then_the_end(room: Room, openmrs: Standin) -> None:
+    answer = answers(room.orthanc, 2)[2]
+    uid = room.reports.start(answer)
+    images = room.images(answer)
+    room.send(images)
+    room.reports.end(uid, images)
+    completed(openmrs, 2, SOON)
+
+
+def test_an_exam_that_was_broken_off_is_scheduled_again(room: Room, openmrs: Standin) -> None:
+    answer = answers(room.orthanc, 2)[1]
+    uid = room.reports.start(answer)
+    becomes(openmrs, 1, "in progress")
+    room.reports.end(uid, status="DISCONTINUED")
+    becomes(openmrs, 1, "scheduled")
+    assert 1 in answers(room.orthanc), "the step stays on the worklist"
+
+
+def test_one_that_another_exam_goes_on_with_is_not(room: Room, openmrs: Standin) -> None:
+    answer = answers(room.orthanc, 2)[1]
+    first = room.reports.start(answer)
+    becomes(openmrs, 1, "in progress")
+    second = room.reports.start(answer)
+    room.reports.end(first, status="DISCONTINUED")
+    images = room.images(answer)
+    room.send(images)
+    room.reports.end(second, images)
+    completed(openmrs, 1, SOON)
+    assert len(posts(openmrs, STEP_STATUS)) == 1
+
+
+def test_nobody_ordered_it_and_it_is_kept(room: Room, openmrs: Standin) -> None:
+    uid = room.reports.start()
+    room.reports.end(uid, status="DISCONTINUED")
+    assert posts(openmrs, STEP_STATUS) == []
