@@ -3,7 +3,7 @@
 PluginError
 ├── ConfigurationError   the configuration of Orthanc: stops the start
 ├── StoreError           the database of the plugin
-├── Unstorable           a value that no database of ours can keep: its study's trouble only
+│   └── Unstorable       a value that it can't keep: the trouble of whose it is only
 ├── OpenMRSError         OpenMRS did not give what was asked
 ├── WorklistUnavailable  no list that is fresh enough to be served
 ├── NotFound             what a person names doesn't exist
@@ -31,7 +31,7 @@ class StoreError(PluginError):
     """The database can't be opened, read or written, or is of a newer version."""
 
 
-class Unstorable(PluginError):
+class Unstorable(StoreError):
     """A value can't be kept: too long, or no text. `what` names it, for whose it is."""
 
     def __init__(self, what: str, problem: str) -> None:

@@ -133,7 +133,7 @@ def _opened(database: Database) -> Database:
     """Without its database the plugin still serves the worklist, and tries again; a database of
     a newer version stops the start."""
     try:
-        database.open()
+        database.engine.open_within()
     except SchemaTooNew:
         raise
     except StoreError as problem:

@@ -147,7 +147,8 @@ def _tables(inspector: sa.Inspector) -> dict[str, Any]:
 
 _INDEXES = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
-    "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "postgresql": "SELECT indexname, indexdef FROM pg_indexes "
+    "WHERE schemaname = 'public' AND tablename <> 'schema_version'",
 }
 """How an index was made, in the database's own words: SQLAlchemy doesn't read all of it."""
 

@@ -19,7 +19,7 @@ from orthanc_openmrs.completion.linking import (
     link,
 )
 from orthanc_openmrs.completion.retries import ToldOnce, pause_after, seconds_to_next
-from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.errors import OpenMRSError, StoreError, Unstorable
 from orthanc_openmrs.model import (
     DueStudy,
     Kind,
@@ -145,6 +145,10 @@ class Linker(Worker):
             new = self._noted.decide_study(
                 due, decision.outcome, decision.reason, found, as_of=as_of
             )
+        except Unstorable as problem:
+            self._noted.postpone_study(due, pause_after(due.attempts), str(problem))
+            _log.error("study %s can't be linked: %s", due.study, problem)
+            return
         except StoreError:
             raise  # it's the same for every study
         except OpenMRSError as problem:

@@ -14,6 +14,7 @@ from orthanc_openmrs.errors import (
     NotFound,
     OpenMRSError,
     StoreError,
+    Unstorable,
     WorklistUnavailable,
 )
 from orthanc_openmrs.rest.arguments import refuse_unknown
@@ -117,6 +118,8 @@ def _answered(route: Route, request: Request, names: Mapping[str, str]) -> Respo
     except OpenMRSError as problem:
         message, code = PROBLEMS.get(problem.kind, problem.kind), f"openmrs-{problem.kind}"
         response = error(503, message, request, str(problem), RETRY, code)
+    except Unstorable as problem:
+        response = error(400, str(problem), request)
     except StoreError as problem:
         response = error(503, str(problem), request, headers=RETRY, code="database")
     except WorklistUnavailable as problem:

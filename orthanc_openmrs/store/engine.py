@@ -10,22 +10,40 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from orthanc_openmrs.errors import StoreError
+from orthanc_openmrs.errors import StoreError, Unstorable
 from orthanc_openmrs.store.migrations import migrate
+from orthanc_openmrs.store.watch import Cuttable, Watch
 
 BUSY_TIMEOUT = 5
 """Seconds that a statement waits for another writer."""
 
 
+CONNECT_TIMEOUT = 5
+"""Seconds that a server may take to let us in."""
+
+STATEMENT_TIMEOUT = 10
+"""Seconds after which a server gives a statement up."""
+
+EXCHANGE_TIMEOUT = 15.0
+"""Seconds after which a connection is cut whose server doesn't even do that."""
+
+MIGRATION_TIMEOUT = 300.0
+"""Seconds that the schema's change may take."""
+
+OPEN_TIMEOUT = 10.0
+"""Seconds that the start waits for the database; it goes on without, and opens it later."""
+
 REOPEN_PAUSE = 5.0
-"""Seconds before a database that couldn't be opened is tried again."""
+"""Seconds before a database that couldn't be opened, or that was cut, is tried again."""
 
 
 metadata = sa.MetaData()
@@ -43,6 +61,33 @@ class Engine:
         self._writer = threading.Lock()
         self._problem = ""
         self._tried = float("-inf")
+        self._watch = Watch()
+        self._refused = ""
+
+    def open_within(self, seconds: float = OPEN_TIMEOUT) -> None:
+        """Open it, but don't wait longer than that; a thread goes on with it.
+
+        Raises StoreError, SchemaTooNew.
+        """
+        problems: list[StoreError] = []
+
+        def work() -> None:
+            try:
+                self.open()
+            except StoreError as problem:
+                problems.append(problem)
+
+        thread = threading.Thread(target=work, name="openmrs-database-open", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if thread.is_alive():
+            raise StoreError(f"the database isn't open after {seconds:.0f} s; the start goes on")
+        if problems:
+            raise problems[0]
+
+    def refuse(self, reason: str) -> None:
+        """It isn't ours: nothing is read from it, and nothing written to it."""
+        self._refused = reason
 
     def open(self) -> None:
         """Open it, and bring its schema to this version.
@@ -50,14 +95,20 @@ class Engine:
         Raises StoreError where it can't be opened; every method tries again then, now and
         then. Raises SchemaTooNew where it must not be opened.
         """
-        with self._opening:
+        if self._refused:
+            raise StoreError(self._refused)
+        if self._problem and time.monotonic() - self._tried < REOPEN_PAUSE:
+            raise StoreError(self._problem)
+        if self._engine is not None:
+            return
+        if not self._opening.acquire(timeout=BUSY_TIMEOUT):
+            raise StoreError(self._problem or "the database can't be opened: it is being opened")
+        try:
             if self._engine is not None:
                 return
-            if self._problem and time.monotonic() - self._tried < REOPEN_PAUSE:
-                raise StoreError(self._problem)
             self._tried = time.monotonic()
             try:
-                engine = _opened(self._url)
+                engine = self._opened()
             except ImportError:
                 self._problem = (
                     "the database can't be opened: the driver psycopg isn't installed; install "
@@ -68,6 +119,50 @@ class Engine:
                 self._problem = f"the database can't be opened: {reason_of(problem)}"
                 raise StoreError(self._problem) from None
             self._engine, self._problem = engine, ""
+        finally:
+            self._opening.release()
+
+    def _opened(self) -> sa.Engine:
+        """An engine whose database has this version's schema."""
+        engine = _sqlite(self._url) if self.is_sqlite else self._server()
+        try:
+            with engine.connect() as connection, self._limited(connection, MIGRATION_TIMEOUT):
+                migrate(connection)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    def _server(self) -> sa.Engine:
+        limits = {name: value for name, value in LIMITS.items() if name not in self._url.query}
+        engine = sa.create_engine(
+            self._url,
+            pool_size=16,
+            hide_parameters=True,
+            pool_timeout=BUSY_TIMEOUT,
+            connect_args=limits,
+        )
+
+        def connected(connection: Cuttable, record: ConnectionPoolEntry) -> None:
+            record.info["limit"] = self._watch.begin(connection, EXCHANGE_TIMEOUT)
+
+        def taken(connection: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+            limit = record.info.pop("limit", None)
+            if limit is not None:  # it is new
+                self._watch.end(limit)
+                return
+            with self._watch.limit(cast(Cuttable, connection), EXCHANGE_TIMEOUT):
+                try:
+                    alive = engine.dialect.do_ping(connection)
+                except engine.dialect.loaded_dbapi.Error:
+                    alive = False
+            if not alive:
+                raise sa.exc.DisconnectionError
+
+        # Before SQLAlchemy's own, which asks the server who it is.
+        sa.event.listen(engine, "connect", connected, insert=True)
+        sa.event.listen(engine, "checkout", taken)
+        return engine
 
     def close(self) -> None:
         """Give the connections back."""
@@ -92,13 +187,41 @@ class Engine:
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction. Raises StoreError; Unstorable where a value is at fault."""
         self.open()
         assert self._engine is not None
+        with (
+            self._problems(),
+            self._engine.connect() as connection,
+            self._limited(connection),
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def _problems(self) -> Iterator[None]:
+        cuts = self._watch.cuts
         try:
-            with self._engine.begin() as connection:
-                yield connection
+            yield
+        except (sa.exc.DataError, UnicodeEncodeError, OverflowError) as problem:
+            raise Unstorable("a value", f"can't be kept: {reason_of(problem)}") from None
         except SQLAlchemyError as problem:
+            if self._watch.cuts > cuts:
+                # The others needn't find out one after the other.
+                self._tried = time.monotonic()
+                self._problem = "the database fails: it doesn't answer"
+                raise StoreError(self._problem) from None
             raise StoreError(f"the database fails: {reason_of(problem)}") from None
+        self._problem = ""
+
+    def _limited(
+        self, connection: sa.Connection, seconds: float = EXCHANGE_TIMEOUT
+    ) -> AbstractContextManager[None]:
+        """SQLite has its own limit, and no server that may hang."""
+        if self.is_sqlite:
+            return nullcontext()
+        driver = connection.connection.dbapi_connection
+        return self._watch.limit(cast(Cuttable, driver), seconds)
 
     @contextmanager
     def claim(self, what: str) -> Iterator[bool]:
@@ -113,17 +236,20 @@ class Engine:
             yield True
             return
         key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+        with self._problems():
+            connection = self._engine.connect()
         try:
-            with self._engine.connect() as connection:
+            with self._problems(), self._limited(connection):
                 autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
                 taken = bool(autocommit.scalar(sa.select(sa.func.pg_try_advisory_lock(key))))
-                try:
-                    yield taken
-                finally:
-                    if taken:
+            try:
+                yield taken
+            finally:
+                if taken:
+                    with self._problems(), self._limited(connection):
                         autocommit.execute(sa.select(sa.func.pg_advisory_unlock(key)))
-        except SQLAlchemyError as problem:
-            raise StoreError(f"the database fails: {reason_of(problem)}") from None
+        finally:
+            connection.close()
 
 
 class Aggregate:
@@ -140,25 +266,18 @@ class Aggregate:
         return self.engine.transaction()
 
 
-# --- opening -------------------------------------------------------------------------------
+LIMITS = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s -c lock_timeout={BUSY_TIMEOUT}s",
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": int(EXCHANGE_TIMEOUT * 1000),
+}
+"""What libpq and the server keep to, where the URL doesn't say otherwise."""
 
 
-def _opened(url: sa.URL) -> sa.Engine:
-    """An engine whose database has this version's schema."""
-    engine = _engine(url)
-    try:
-        migrate(engine)
-    except BaseException:
-        engine.dispose()
-        raise
-    return engine
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    if url.get_backend_name() != "sqlite":
-        return sa.create_engine(
-            url, pool_size=16, pool_pre_ping=True, hide_parameters=True, pool_timeout=BUSY_TIMEOUT
-        )
+def _sqlite(url: sa.URL) -> sa.Engine:
     if url.database:
         path = Path(url.database)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,9 @@
 
 import sqlalchemy as sa
 
+from orthanc_openmrs.errors import Unstorable
 from orthanc_openmrs.store.engine import Aggregate, metadata
+from orthanc_openmrs.store.texts import identifiers, texts
 
 person_names = sa.Table(
     "person_names",
@@ -26,6 +28,11 @@ class PersonNames(Aggregate):
     def save_person_name(self, person: tuple[str, str], name: str) -> None:
         """Keep a structured name, in the place of the patient's older ones."""
         patient_id, patient_name = person
+        try:
+            identifiers(("the patient's uuid", patient_id))
+            texts(patient_name, name)
+        except Unstorable:
+            return  # it is looked up again after the next start
         with self._writing() as connection:
             connection.execute(
                 sa.delete(person_names).where(person_names.c.patient_id == patient_id)

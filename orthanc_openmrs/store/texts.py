@@ -27,6 +27,17 @@ def identifiers(*values: tuple[str, str]) -> None:
             raise Unstorable(name, "has a NUL character")
 
 
+def texts(*values: str) -> None:
+    """Check texts of any length that come from outside. Raises Unstorable."""
+    for value in values:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Unstorable("a text", "has characters that are none") from None
+        if "\0" in value:
+            raise Unstorable("a text", "has a NUL character")
+
+
 def words(text: str) -> str:
     """Words for a person, as far as they can be kept."""
     return text.encode(errors="replace").decode().replace("\0", "")[:LONGEST_WORDS]

@@ -38,28 +38,28 @@ NEWEST = len(STEPS)
 """The version that this plugin writes."""
 
 
-def migrate(engine: sa.Engine, to: int = NEWEST) -> None:
+def migrate(connection: sa.Connection, to: int = NEWEST) -> None:
     """Bring the schema to a version. Raises SchemaTooNew for one of a newer plugin."""
-    with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            # Python's module begins no transaction for what changes a schema: it's begun by hand.
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-        while True:
-            with _locked(connection):
-                _make_version_table(connection)
-                version = version_of(connection)
-                if version > NEWEST:
-                    raise SchemaTooNew(
-                        f"the database is of schema version {version}, this plugin knows up to "
-                        f"{NEWEST}: install the version of the plugin that wrote it, or a newer one"
-                    )
-                if version >= to:
-                    return
-                step = STEPS[version]
-                sqlite = connection.dialect.name == "sqlite"
-                for statement in step.sqlite if sqlite else step.postgresql:
-                    connection.exec_driver_sql(statement)
-                connection.exec_driver_sql(f"INSERT INTO {VERSION_TABLE} VALUES ({version + 1})")  # noqa: S608
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:
+        # Python's module begins no transaction for what changes a schema: it's begun by hand.
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+    while True:
+        with _locked(connection):
+            _make_version_table(connection)
+            version = version_of(connection)
+            if version > NEWEST:
+                raise SchemaTooNew(
+                    f"the database is of schema version {version}, this plugin knows up to "
+                    f"{NEWEST}: install the version of the plugin that wrote it, or a newer one"
+                )
+            if version >= to:
+                return
+            step = STEPS[version]
+            for statement in step.sqlite if sqlite else step.postgresql:
+                connection.exec_driver_sql(statement)
+            done = f"INSERT INTO {VERSION_TABLE} VALUES ({version + 1})"  # noqa: S608 - constants
+            connection.exec_driver_sql(done)
 
 
 def version_of(connection: sa.Connection) -> int:

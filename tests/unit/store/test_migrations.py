@@ -1,6 +1,5 @@
 """The schema's steps: a fresh database is as a migrated one, and no kill leaves half a step."""
 
-import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -10,10 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orthanc_openmrs.model import Kind, NotificationState, StepIdentity
+from orthanc_openmrs.model import Kind, NewNotification, NotificationState, StepIdentity
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.store.engine import metadata
-from orthanc_openmrs.store.migrations import NEWEST, STEPS, SchemaTooNew, migrate
+from orthanc_openmrs.store.migrations import NEWEST, STEPS, SchemaTooNew
+from orthanc_openmrs.store.migrations import migrate as migrate_connection
 from tests.schema import fill, schema_of
 from tests.unit.builders import FrozenClock
 
@@ -23,6 +23,12 @@ VERSIONS = range(NEWEST + 1)
 def engine_of(path: Path) -> sa.Engine:
     """An SQLite database, as the plugin has it."""
     return sa.create_engine(f"sqlite:///{path}")
+
+
+def migrate(engine: sa.Engine, to: int = NEWEST) -> None:
+    """Bring a database to a version."""
+    with engine.connect() as connection:
+        migrate_connection(connection, to)
 
 
 def made(path: Path, version: int) -> None:
@@ -152,9 +158,7 @@ def test_no_number_is_given_twice(tmp_path: Path) -> None:
         connection.execute("DELETE FROM notifications")
     database.note_study("s")
     (due,) = [due for due in database.due_studies() if due.study == "s"]
-    from orthanc_openmrs.model import NewNotification
-
-    row = NewNotification("s", "1.s", NotificationState.HELD, reason=json.dumps("why"))
+    row = NewNotification("s", "1.s", NotificationState.HELD, reason="why")
     database.decide_study(due, "held", "why", [row])
     assert [one.id for one in database.list_notifications()] == [newest + 2]
     database.close()
