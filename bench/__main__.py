@@ -86,9 +86,10 @@ def run_worklist(
             say("a bare Python plugin")
             results.bare_memory = measure.bare_memory(folder / "bare")
             say(f"{steps:,} steps: the first load, and queries during refreshes")
-            loading, refreshing = measure.reading(folder / "reading", material, limits)
+            loading, refreshing, asking = measure.reading(folder / "reading", material, limits)
             results.loading.append(loading)
             results.refreshing += refreshing
+            results.asking.append(asking)
 
 
 def run_completion(results: Results, folder: Path, limits: Limits, say: Progress) -> None:

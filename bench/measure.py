@@ -20,13 +20,13 @@ from pathlib import Path
 
 from bench import peers
 from bench.client import Client
-from bench.openmrs import ROOT
+from bench.openmrs import LIST, ROOT
 from bench.peers import Material, Peer
 from bench.queries import Asked
 from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.items import PersonNames
-from orthanc_openmrs.worklist.refresh import Refresher
+from orthanc_openmrs.worklist.refresh import REST, Refresher
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from trial.waiting import eventually
@@ -146,6 +146,21 @@ class Refreshing:
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """How often OpenMRS is asked for a list that it takes `seconds` for, where the plugin may ask
+    each second: seconds from one beginning to the next, and the share of its time that it works
+    for this. `megabytes` and `packed` are the list's on the wire, without and with gzip."""
+
+    steps: int
+    seconds: float
+    reads: int
+    period: float
+    share: float
+    megabytes: float
+    packed: float
+
+
+@dataclass(frozen=True, slots=True)
 class Findscu:
     """DCMTK's findscu as a whole, in ms, by TCP_NODELAY of the server and of itself."""
 
@@ -222,6 +237,7 @@ class Results:
     throughput: list[Throughput] = field(default_factory=list)
     loading: list[Loading] = field(default_factory=list)
     refreshing: list[Refreshing] = field(default_factory=list)
+    asking: list[Asking] = field(default_factory=list)
     findscu: list[Findscu] = field(default_factory=list)
     notified: list[Notified] = field(default_factory=list)
     sustained: list[Sustained] = field(default_factory=list)
@@ -397,25 +413,56 @@ PERIOD = 0.025
 INTERVAL = 1.0
 """Seconds between two reads: the shortest that the plugin can be told."""
 
+SLOW = 1.0
+"""Seconds that an OpenMRS with the list of years takes for it."""
+
+SLOW_READS = 4
+
 
 def reading(
     folder: Path, material: Material, limits: Limits
-) -> tuple[Loading, tuple[Refreshing, ...]]:
-    """The first load of a plugin without a kept list, then queries during its refreshes."""
+) -> tuple[Loading, tuple[Refreshing, ...], Asking]:
+    """The first load of a plugin without a kept list, then queries during its refreshes, then how
+    often it asks an OpenMRS that is slow."""
     openmrs, asked = material.openmrs, material.asked[0]
     already = len(openmrs.reads())
     start = time.monotonic()
     section = {"RefreshInterval": INTERVAL}
     with peers.ours(folder, material, section=section) as peer:
         loaded = time.monotonic()
-        first_read = openmrs.reads()[already]
+        first_read, _ = openmrs.reads()[already]
         unchanged = _refreshing(peer, material, "unchanged", limits.refreshing)
         openmrs.change_each_second(True)
         changed = _refreshing(peer, material, "one changed", limits.refreshing)
         openmrs.change_each_second(False)
         peers.check([peer], asked)
+        asking = _asking(material)
     loading = _in_process(folder, material, loaded - start, loaded - first_read)
-    return loading, (unchanged, changed)
+    return loading, (unchanged, changed), asking
+
+
+def _asking(material: Material) -> Asking:
+    openmrs = material.openmrs
+    plain, packed = openmrs.size("identity"), openmrs.size("gzip")
+    openmrs.fault("slow", "GET", LIST, seconds=SLOW)
+    already = len(openmrs.reads())
+    eventually(
+        lambda: len(openmrs.reads()) > already + SLOW_READS,
+        "the list isn't read",
+        SLOW_READS * 10 * SLOW + 30,
+    )
+    openmrs.mend()
+    reads = openmrs.reads()[already + 1 :]  # the first had begun before
+    periods = [after - before for (before, _), (after, _) in pairwise(reads)]
+    return Asking(
+        steps=material.steps,
+        seconds=median(took for _, took in reads),
+        reads=len(reads),
+        period=median(periods),
+        share=sum(took for _, took in reads[:-1]) / sum(periods),
+        megabytes=plain / 1e6,
+        packed=packed / 1e6,
+    )
 
 
 def _refreshing(peer: Peer, material: Material, list_is: str, seconds: float) -> Refreshing:
@@ -425,9 +472,12 @@ def _refreshing(peer: Peer, material: Material, list_is: str, seconds: float) ->
         scanner.go()
         times = scanner.times()
     time.sleep(INTERVAL + 0.5)
-    # A read begins INTERVAL seconds after the one before has ended.
+    # A read begins INTERVAL seconds after the one before has ended, or later where that took long.
     reads = material.openmrs.reads()[already:]
-    windows = [(begin, following - INTERVAL) for begin, following in pairwise(reads)]
+    windows = [
+        (begin, following - max(INTERVAL, REST * took))
+        for (begin, took), (following, _) in pairwise(reads)
+    ]
     during: list[float] = []
     quiet: list[float] = []
     for begin, took in times:

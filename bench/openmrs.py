@@ -84,9 +84,23 @@ class OpenMRS:
         """Change one request each second, or stop that."""
         self._command("keep-changing" if changing else "keep-still")
 
-    def reads(self) -> list[float]:
-        """When the list was asked for (time.monotonic), oldest first."""
-        return [float(entry["time"]) for entry in self.log(LIST)]
+    def reads(self) -> list[tuple[float, float]]:
+        """When the list was asked for (time.monotonic), oldest first, and the seconds that it
+        took; those of one that goes on are left out."""
+        return [
+            (float(entry["time"]), float(entry["seconds"]))
+            for entry in self.log(LIST)
+            if entry["seconds"] is not None
+        ]
+
+    def size(self, encoding: str) -> int:
+        """The bytes of the list on the wire, in a content encoding."""
+        url, headers = self.url + LIST, {"Accept-Encoding": encoding}
+        with self._session.get(
+            url, auth=ACCOUNT, timeout=60, headers=headers, stream=True
+        ) as response:
+            response.raise_for_status()
+            return len(response.raw.read(decode_content=False))
 
     def log(self, path: str) -> list[dict[str, Any]]:
         """The requests for a path, oldest first; `time` is time.monotonic at the arrival."""
@@ -112,6 +126,10 @@ class OpenMRS:
         """Fail in some way from now on, whenever a path that contains `path` is asked for."""
         fault = {"kind": kind, "method": method, "path": path, **details}
         self._session.put(self.url + "/standin/fault", json=fault, timeout=60).raise_for_status()
+
+    def mend(self) -> None:
+        """Fail in no way any more."""
+        self._session.delete(self.url + "/standin/fault", timeout=60).raise_for_status()
 
     def _command(self, line: str) -> None:
         assert self._process.stdin is not None

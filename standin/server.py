@@ -5,6 +5,7 @@ Must not know value formats or verdicts (dialects), sockets (wire) nor what a fa
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -190,6 +191,12 @@ class Standin:
         with self._log_lock:
             if number in self._log:
                 self._log[number] = replace(self._log[number], status=status)
+
+    def log_sent(self, number: int) -> None:
+        with self._log_lock:
+            if number in self._log:
+                entry = self._log[number]
+                self._log[number] = replace(entry, seconds=time.monotonic() - entry.time)
 
     def pick_fault(self, method: str, path: str) -> tuple[Fault, threading.Event] | None:
         return self._faults.pick(method, path)

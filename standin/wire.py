@@ -27,7 +27,8 @@ LEAST_GZIP = 2048
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """A request as received. `status` is None until, or unless, it is answered."""
+    """A request as received. `status` is None until, or unless, it is answered, `seconds` (what
+    the answer took, until the last byte was sent) likewise."""
 
     method: str
     path: str
@@ -36,6 +37,7 @@ class LoggedRequest:
     user: str | None
     time: float  # monotonic
     status: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Site(Protocol):
     def pick_fault(self, method: str, path: str) -> tuple[Fault, threading.Event] | None: ...
     def log_received(self, entry: LoggedRequest) -> int: ...
     def log_answered(self, number: int, status: int) -> None: ...
+    def log_sent(self, number: int) -> None: ...
 
 
 class Server(ThreadingHTTPServer):
@@ -141,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer is not None:
             site.log_answered(self._entry, answer.status)
             self._send(answer)
+            site.log_sent(self._entry)
 
     do_POST = do_PUT = do_DELETE = do_GET
 
