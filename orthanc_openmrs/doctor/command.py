@@ -10,7 +10,7 @@ from pathlib import Path
 from orthanc_openmrs import __version__
 from orthanc_openmrs.doctor.case import ORTHANC_LOGS, Case
 from orthanc_openmrs.doctor.checks import CHECKS
-from orthanc_openmrs.doctor.configuration import read_configuration
+from orthanc_openmrs.doctor.configuration import read_configurations
 from orthanc_openmrs.doctor.findings import Examination, Finding, State, worst
 from orthanc_openmrs.doctor.machine import User, user_of
 from orthanc_openmrs.plugin import connect
@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Exit status: 0 all is well, 1 there are warnings, 2 there are errors.",
     )
     doctor.add_argument(
-        "path",
-        nargs="?",
-        default=DEFAULT_PATH,
+        "paths",
+        nargs="*",
         type=Path,
-        help=f"Orthanc's configuration: the file or folder that Orthanc is given ({DEFAULT_PATH})",
+        metavar="path",
+        help=f"Orthanc's configuration: the files or folders that it is given ({DEFAULT_PATH})",
     )
     doctor.add_argument("--json", action="store_true", help="the findings as JSON")
     doctor.add_argument(
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     case = Case(
-        lambda: read_configuration(chosen.path, os.environ),
+        lambda: read_configurations(chosen.paths or [Path(DEFAULT_PATH)], os.environ),
         connect=connect,
         user=chosen.user,
         aet=chosen.aet,

@@ -4,13 +4,14 @@ Decides: which files count, what a comment is, how `${ENV}` is replaced, and the
 Orthanc would refuse. Tried on Orthanc 1.10.1: of a folder, every *.json in it but none of its
 subfolders; a key of the root may stand in one file only; of a key that stands twice in a file the
 last one counts; variables are replaced before the text is read, once, and with nothing where they
-aren't set; what comes after the closing brace is ignored.
+aren't set; what comes after the closing brace is ignored. On 1.13.0: of several paths all are
+read alike, and relative paths in them count from the first.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -59,8 +60,14 @@ _ONE_SCRIPT = (
 
 def read_configuration(path: Path, environment: Mapping[str, str]) -> Reading:
     """The configuration in a file or a folder. Raises Unreadable."""
-    path = path.resolve()
-    files = _files(path)
+    return read_configurations([path], environment)
+
+
+def read_configurations(paths: Sequence[Path], environment: Mapping[str, str]) -> Reading:
+    """The configuration in several files and folders, which Orthanc 1.13 takes. Raises
+    Unreadable."""
+    paths = [path.resolve() for path in paths]
+    files = [file for path in paths for file in _files(path)]
     values: dict[str, Any] = {}
     origin: dict[str, Path] = {}
     unset: dict[str, set[str]] = {}
@@ -82,7 +89,8 @@ def read_configuration(path: Path, environment: Mapping[str, str]) -> Reading:
         twice |= dict.fromkeys(found.twice, file)
         for name, keys in found.unset.items():
             unset.setdefault(name, set()).update(keys)
-    folder = path if path.is_dir() else path.parent
+    first = paths[0]
+    folder = first if first.is_dir() else first.parent
     named = {name: tuple(sorted(keys)) for name, keys in sorted(unset.items())}
     return Reading(values, folder, tuple(files), origin, named, twice)
 

@@ -125,6 +125,7 @@ _CONSEQUENCES = (
     "Uncaught exception, stopping now",
     "Error while initializing plugin",
     "Error during the installation of the Python script",
+    "INTERNAL ERROR: ServerContext::Stop()",
 )
 """Errors of Orthanc that say only that there was one before them."""
 _END_OF_LOG = 256 * 1024

@@ -126,7 +126,7 @@ def _taken(key: str, port: int, there: Listener | None) -> Iterator[Finding]:
 
 
 def access(case: Case) -> Iterator[Finding]:
-    """Who comes from other machines has a user."""
+    """Who comes from other machines has a user (tried on Orthanc 1.10.1 and 1.13.0)."""
     keys = case.configuration
     if (
         keys.get("RemoteAccessAllowed") is not True
@@ -134,14 +134,17 @@ def access(case: Case) -> Iterator[Finding]:
         or keys.get("RegisteredUsers")
     ):
         return
-    meaning = "is empty, and RemoteAccessAllowed is true"
     add = 'add a user: "RegisteredUsers": {"name": "password"}'
+    if "RegisteredUsers" in keys:
+        yield warning("RegisteredUsers", "is empty: nobody can sign in", add)
+        return
+    meaning = "is missing, and RemoteAccessAllowed is true"
     if _numbers(case.orthanc) >= WANTS_USERS:
         yield error("RegisteredUsers", f"{meaning}: Orthanc {case.orthanc} doesn't start so", add)
     else:
         yield warning(
             "RegisteredUsers",
-            f"{meaning}: nobody has a name and a password of their own",
+            f"{meaning}: everybody knows the user that Orthanc makes up",
             f"{add}; Orthanc 1.13 doesn't start without",
         )
 

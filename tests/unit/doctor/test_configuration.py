@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from orthanc_openmrs.doctor.configuration import Unreadable, read_configuration
+from orthanc_openmrs.doctor.configuration import (
+    Unreadable,
+    read_configuration,
+    read_configurations,
+)
 from tests.configuration_files import ENVIRONMENT, FILES, REFUSED, VALUES
 
 
@@ -67,6 +71,18 @@ def test_variables_that_are_not_set_are_named_with_the_keys_that_need_them(
     assert read.unset == {"A": ("A", "Other"), "B": ("A",)}
     assert read.values["A"] == "here"
     assert read.values["Marks"] == "\ue000A\ue001"
+
+
+def test_several_paths_are_one_configuration_as_for_orthanc_1_13(tmp_path: Path) -> None:
+    files = {"one/a.json": b'{"A": 1}', "one/b.json": b'{"B": 2}', "two/c.json": b'{"C": 3}'}
+    write(tmp_path, files)
+    paths = [tmp_path / "one", tmp_path / "two" / "c.json"]
+    read = read_configurations(paths, {})
+    assert read.values == {"A": 1, "B": 2, "C": 3}
+    assert read.folder == tmp_path / "one"
+    write(tmp_path, {"two/c.json": b'{"B": 3}'})
+    with pytest.raises(Unreadable, match=r'c\.json: has the section "B", which b\.json has too'):
+        read_configurations(paths, {})
 
 
 def test_a_key_that_stands_twice_is_named_and_the_last_one_counts(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ LOG = """W1125 20:59:58.123456 main.cpp:2041] Orthanc version: 1.10.1
 E1125 20:59:59.123456 OrthancException.cpp:61] Of the start before: unknown
 W1125 21:00:00.123456             MAIN main.cpp:2041] Orthanc version: 1.12.7
 E1125 21:00:01.123456             MAIN OrthancException.cpp:61] The HTTP port is in use
+E1125 21:00:01.123456             MAIN ServerContext.cpp:923] INTERNAL ERROR: ServerContext::Stop()
 E1125 21:00:01.123456             MAIN main.cpp:2074] Uncaught exception, stopping now: [x]
 W1125 21:00:01.123456             MAIN main.cpp:2041] Orthanc is stopping
 """
@@ -172,10 +173,19 @@ REMOTE = {"RemoteAccessAllowed": True}
     ("keys", "version", "found"),
     [
         ({}, "1.13.0", []),
-        (REMOTE, "1.13.0", ["error RegisteredUsers: is empty, and RemoteAccessAllowed is true"]),
-        (REMOTE, "1.12.7", ["warning RegisteredUsers: is empty, and RemoteAccessAllowed is true"]),
-        (REMOTE, "", ["warning RegisteredUsers: is empty, and RemoteAccessAllowed is true"]),
+        (REMOTE, "1.13.0", ["error RegisteredUsers: is missing, and RemoteAccessAllowed is true"]),
+        (
+            REMOTE,
+            "1.12.7",
+            ["warning RegisteredUsers: is missing, and RemoteAccessAllowed is true"],
+        ),
+        (REMOTE, "", ["warning RegisteredUsers: is missing, and RemoteAccessAllowed is true"]),
         ({**REMOTE, "RegisteredUsers": {"a": "b"}}, "1.13.0", []),
+        (
+            {**REMOTE, "RegisteredUsers": {}},
+            "1.13.0",
+            ["warning RegisteredUsers: is empty: nobody can sign in"],
+        ),
         ({**REMOTE, "AuthenticationEnabled": False}, "1.13.0", []),
     ],
 )
