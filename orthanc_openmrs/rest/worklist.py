@@ -34,10 +34,10 @@ from orthanc_openmrs.rest.schemas import (
     choice,
     record,
 )
+from orthanc_openmrs.rest.step_search import StepSearch
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, KNOWN, Level
 from orthanc_openmrs.worklist.datasets import worklist_file
 from orthanc_openmrs.worklist.items import WorklistItem
-from orthanc_openmrs.worklist.matching import holds
 from orthanc_openmrs.worklist.query import Key, Query
 from orthanc_openmrs.worklist.service import Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
@@ -85,7 +85,7 @@ _EXPLAINED_STEP = Named(
         {
             "Explanation": {
                 "type": "array",
-                "items": record(Rule=TEXT, Asks=TEXT, Passes=FLAG, Reason=TEXT),
+                "items": record(Rule=TEXT, Asks=TEXT, Has=TEXT, Passes=FLAG, Reason=TEXT),
             }
         },
         **STEP.schemas,
@@ -96,7 +96,9 @@ STEP_IN_PATH = {"step": "a ScheduledProcedureStepID of OpenMRS's list"}
 
 AET = Parameter("aet", "an AE title: what this station would get", TEXT)
 OWN = Parameter("own", "with aet, as it sees a query that names its own AE title", FLAG)
-SEARCH = Parameter("search", "words that stand in the patient's name or in a number", TEXT)
+SEARCH = Parameter(
+    "search", "words of a name in any script and spelling, a number, a description, a date", TEXT
+)
 OPEN = Parameter("open", "only steps that wait for images, or that don't", FLAG)
 KEYWORDS = Parameter(
     "keys",
@@ -120,6 +122,7 @@ class WorklistRoutes:
     def __init__(self, *, worklist: Worklist, read_now: Callable[[], Snapshot]) -> None:
         self._worklist = worklist
         self._read_now = read_now
+        self._search = StepSearch()
 
     def table(self) -> list[Route]:
         """Every route."""
@@ -185,13 +188,13 @@ class WorklistRoutes:
             items = self._worklist.seen_by(station, _query(asks))
         else:
             items = list(self._snapshot().items)
-        searched = holds(request.query.get("search", ""))
+        searched = self._search.matching(request.query.get("search", ""), self._snapshot().items)
         found = [
             item
             for item in items
             if all(item[keyword] == text for keyword, text in wanted.items())
             and waiting in (None, item.step.status.is_open)
-            and searched(item)
+            and id(item) in searched
         ]
         total = len(found)
         after = request.query.get("after")
@@ -225,17 +228,18 @@ class WorklistRoutes:
         except WorklistUnavailable as problem:
             unavailable = str(problem)
         rules = [
-            ("Worklist", "a list that is fresh enough", not unavailable, unavailable),
-            ("Step", "an open step that can be made valid", item.offered, item.reason),
+            ("Worklist", "a list that is fresh enough", "", not unavailable, unavailable),
+            ("Step", "an open step that can be made valid", "", item.offered, item.reason),
         ]
         for rule in self._worklist.rules(ae_title, query):
             passes = rule.passes(item)
             found = item[rule.index] if rule.index else ""
             asks = rule.asks or "anything"
-            rules.append((rule.name, asks, passes, "" if passes else f"the step has: {found}"))
+            reason = "" if passes else f"the step has: {found}"
+            rules.append((rule.name, asks, found, passes, reason))
         return [
-            {"Rule": name, "Asks": asks, "Passes": passes, "Reason": reason}
-            for name, asks, passes, reason in rules
+            {"Rule": name, "Asks": asks, "Has": has, "Passes": passes, "Reason": reason}
+            for name, asks, has, passes, reason in rules
         ]
 
     def refresh(self, request: Request) -> Response:

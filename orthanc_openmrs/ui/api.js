@@ -31,7 +31,7 @@ export async function ask(path, options) {
 /** Asks for a page of a list; {items, total}. Raises ApiError. */
 export async function askPage(path, query) {
   const { document, headers } = await exchange(new URL(path, HERE), { query });
-  return { items: document, total: Number(headers.get("X-Total-Count")) };
+  return { items: document, total: Number(headers.get("X-Total-Count") ?? document.length) };
 }
 
 /** Asks a route of Orthanc itself; its JSON. Raises ApiError. */

@@ -3,13 +3,15 @@ import { ask, inWords } from "./api.js";
 import { comparison } from "./compare.js";
 import { add, el, fill, newId } from "./dom.js";
 import { act, confirm, openDrawer, say } from "./drawer.js";
-import { badge, haystack, keyName, matches, readSteps, viewers, wordsOf } from "./steps.js";
+import { asAsked } from "./search.js";
+import { badge, keyName, readSteps, viewers } from "./steps.js";
 import { dicomDate, moment, number, personName, t } from "./texts.js";
 
 /** The colour of each state. */
 export const KIND = { held: "wait", failed: "bad", pending: "wait", delivered: "good", discarded: "done" };
 
 const MOST_STEPS = 20; // of the steps that a person may choose from
+const WAIT = 250; // ms after the last letter, before the plugin is asked
 
 /** Opens a notification in a drawer; `study` is what Orthanc says of its study, null where it is
  * gone. */
@@ -90,17 +92,14 @@ class Opened {
     const options = el("div", { class: "options" });
     const id = newId();
     const search = el("input", { id, type: "search", autocomplete: "off", placeholder: t("worklist.search.hint") });
-    const list = () => {
-      const words = wordsOf(search.value);
+    const list = (asked = null) => {
       const first = new Map(likely.map((one) => [one.ScheduledProcedureStepID, one.Evidence]));
-      const found = words.length
-        ? steps.filter((step) => matches(haystack(step), words)).slice(0, MOST_STEPS)
-        : [...first.keys()].map((one) => byId.get(one));
+      const found = asked ?? [...first.keys()].map((one) => byId.get(one));
       if (chosen && !found.includes(chosen)) found.unshift(chosen);
       fill(
         options,
         found.map((step) => option(step, first.get(step.ScheduledProcedureStepID) ?? [])),
-        found.length ? null : el("p", { class: "nothing" }, t(words.length ? "worklist.nothing" : "held.nosteps")),
+        found.length ? null : el("p", { class: "nothing" }, t(asked ? "worklist.nothing" : "held.nosteps")),
       );
       for (const input of options.querySelectorAll("input")) input.checked = input.value === chosen?.ScheduledProcedureStepID;
     };
@@ -108,7 +107,25 @@ class Opened {
       chosen = byId.get(event.target.value) ?? null;
       draw();
     });
-    search.addEventListener("input", list);
+    let turn = 0;
+    const look = async () => {
+      const mine = (turn += 1);
+      const typed = search.value.trim();
+      if (!typed) return list();
+      const query = { search: asAsked(typed), open: "true", limit: MOST_STEPS };
+      try {
+        const found = await ask("worklist", { query });
+        if (mine === turn) list(found.map((one) => byId.get(one.ScheduledProcedureStepID)).filter(Boolean));
+      } catch (problem) {
+        say(inWords(problem), { bad: true });
+      }
+      return undefined;
+    };
+    let later = 0;
+    search.addEventListener("input", () => {
+      clearTimeout(later);
+      later = setTimeout(look, WAIT);
+    });
     button.addEventListener("click", () => this._report(drawer, told, button, chosen));
     draw();
     list();

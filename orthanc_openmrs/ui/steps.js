@@ -15,35 +15,6 @@ export async function readSteps(which, revision) {
   return steps;
 }
 
-/** The text in which a person's words are looked for. */
-export function haystack(step) {
-  return folded(
-    [
-      step.PatientName,
-      personName(step.PatientName),
-      step.PatientID,
-      step.AccessionNumber,
-      step.ScheduledProcedureStepID,
-      step.RequestedProcedureID,
-      step.ScheduledStationAETitle,
-      step.Modality,
-      step.ScheduledProcedureStepDescription,
-      step.RequestedProcedureDescription,
-      dicomDate(step.ScheduledProcedureStepStartDate),
-    ].join(" "),
-  );
-}
-
-/** Whether every word is in a text that `haystack` gave. */
-export function matches(text, words) {
-  return words.every((word) => text.includes(word));
-}
-
-/** The words that a person typed. */
-export function wordsOf(typed) {
-  return folded(typed).split(/\s+/).filter(Boolean);
-}
-
 /** A text without case and accents. */
 export function folded(text) {
   return text.normalize("NFD").replace(/\p{Diacritic}/gu, "").toLowerCase();
@@ -213,6 +184,24 @@ export function openStep(step, station, own) {
   explain();
 }
 
+/** A rule as it turned out, in a sentence of its own. */
+function ruleWords(rule, station) {
+  const way = rule.Passes ? "passes" : "fails";
+  const values = { key: keyName(rule.Rule), station, asks: readable(rule.Asks), has: readable(rule.Has) || t("empty"), reason: rule.Reason };
+  if (rule.Rule === "DateWindow") {
+    const [from, to] = rule.Asks.split("-").map((day) => dicomDate(day));
+    const ends = from && to ? "both" : from ? "from" : "to";
+    return t(`rule.days.${ends}.${way}`, { ...values, from, to });
+  }
+  if (rule.Rule === "Worklist" || rule.Rule === "Step") return t(`rule.${rule.Rule}.${way}`, values);
+  return t(rule.Asks === "anything" ? `rule.any.${way}` : `rule.${way}`, values);
+}
+
+/** A value or a range of DICOM's, its dates with their months in letters. */
+function readable(text) {
+  return text.replace(/\d{8}(?!\d)/g, (day) => dicomDate(day));
+}
+
 function explanation(rules, aet) {
   const gets = rules.every((rule) => rule.Passes);
   return [
@@ -233,8 +222,7 @@ function explanation(rules, aet) {
           el(
             "div",
             {},
-            el("span", {}, has(`rule.${rule.Rule}`) ? t(`rule.${rule.Rule}`) : t(rule.Asks === "anything" ? "rule.any" : "rule", { key: keyName(rule.Rule), asks: rule.Asks })),
-            rule.Reason ? el("span", { class: "raw" }, rule.Reason) : null,
+            el("span", {}, ruleWords(rule, aet)),
           ),
         ),
       ),

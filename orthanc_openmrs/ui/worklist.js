@@ -2,17 +2,19 @@
 import { askAll, inWords } from "./api.js";
 import { el, field, fill, newId } from "./dom.js";
 import { opener, Rows } from "./rows.js";
-import { folded, haystack, matches, offered, openStep, readSteps, wordsOf } from "./steps.js";
+import { asAsked } from "./search.js";
+import { folded, offered, openStep, readSteps } from "./steps.js";
 import { dicomDate, dicomTime, personName, t } from "./texts.js";
 
 const LONG = 2_000; // steps of a list that isn't read again at once
 const PAUSE = 20_000; // ms until then
+const WAIT = 250; // ms after the last letter, before the plugin is asked
 const SHOWN = ["seen", "skipped", "open", "all"];
 
 export class Worklist {
   constructor(page, parameters) {
     this._steps = [];
-    this._texts = new WeakMap();
+    this._found = null; // the steps that the words find, null for all
     this._revision = null;
     this._readAt = 0;
     this._reading = 0;
@@ -24,7 +26,7 @@ export class Worklist {
       type: "search",
       autocomplete: "off",
       placeholder: t("worklist.search.hint"),
-      oninput: () => this._filter(),
+      oninput: () => this._typed(),
     });
     this._title = el("input", {
       id: station,
@@ -96,6 +98,8 @@ export class Worklist {
 
   leave() {
     this._reading += 1;
+    this._asked = (this._asked ?? 0) + 1;
+    clearTimeout(this._later);
     this._rows.leave();
   }
 
@@ -114,6 +118,25 @@ export class Worklist {
     if (this._busy) return;
     if (this._revision && this._steps.length > LONG && Date.now() - this._readAt < PAUSE) return;
     this._read();
+  }
+
+  _typed() {
+    clearTimeout(this._later);
+    this._later = setTimeout(() => this._ask(), WAIT);
+  }
+
+  /** Asks the plugin which steps the words find, and shows these. */
+  async _ask() {
+    const typed = this._search.value.trim();
+    const turn = (this._asked = (this._asked ?? 0) + 1);
+    try {
+      const found = typed ? await askAll("worklist", { search: asAsked(typed) }) : null;
+      if (turn !== this._asked) return;
+      this._found = found && new Set(found.map((step) => step.ScheduledProcedureStepID));
+      this._filter();
+    } catch (problem) {
+      if (turn === this._asked && problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
+    }
   }
 
   _choose(title) {
@@ -149,8 +172,10 @@ export class Worklist {
       this._revision = revision;
       this._stale = stale;
       this._readAt = Date.now();
-      this._offer(known, steps);
-      this._filter();
+      await this._offer(known, steps);
+      if (turn !== this._reading) return;
+      if (this._search.value.trim()) await this._ask();
+      else this._filter();
     } catch (problem) {
       if (turn === this._reading && problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
     } finally {
@@ -162,8 +187,9 @@ export class Worklist {
   }
 
   /** The stations and modalities that can be chosen; what is chosen stays. */
-  _offer(known, steps) {
-    const titles = new Set([...known, ...steps.map((step) => step.ScheduledStationAETitle)]);
+  async _offer(known, steps) {
+    const all = this._station ? await readSteps("open", this._revision) : steps;
+    const titles = new Set([...known, ...all.map((step) => step.ScheduledStationAETitle)]);
     titles.delete("");
     fill(this._stations, [...titles].sort().map((title) => el("option", { value: title })));
     const modalities = new Set(steps.map((step) => step.Modality));
@@ -179,10 +205,11 @@ export class Worklist {
   }
 
   _filter() {
-    const words = wordsOf(this._search.value);
     const modality = this._modality.value;
     const found = this._steps.filter(
-      (step) => (!modality || step.Modality === modality) && matches(this._text(step), words),
+      (step) =>
+        (!modality || step.Modality === modality) &&
+        (!this._found || this._found.has(step.ScheduledProcedureStepID)),
     );
     const { column, descending } = this._rows.order;
     if (column) {
@@ -200,15 +227,22 @@ export class Worklist {
         : t("worklist.counted", { n: found.length, of: this._steps.length }),
       this._station && this._show.value === "seen" ? ` ${t(this._own.checked ? "worklist.asks.own" : "worklist.asks.all", { station: this._station })}` : "",
     );
-    fill(this._empty, found.length || this._problem.firstChild ? "" : t("worklist.nothing"));
+    fill(this._empty, found.length || this._problem.firstChild ? "" : this._why());
     this._rows.node.hidden = !found.length;
     if (found.length) this._rows.draw();
   }
 
-  _text(step) {
-    let text = this._texts.get(step);
-    if (text === undefined) this._texts.set(step, (text = haystack(step)));
-    return text;
+  /** Why there is nothing: a station that no step names has a cause of its own. */
+  _why() {
+    const titles = [...this._stations.children].map((one) => one.value);
+    const unknown = this._station && this._show.value === "seen" && !titles.includes(this._station);
+    if (!unknown) return t("worklist.nothing");
+    const like = titles.find((one) => folded(one).replace(/\W/g, "") === folded(this._station).replace(/\W/g, ""));
+    return [
+      t("station.unknown", { station: this._station }),
+      " ",
+      like ? t("station.meant", { station: like }) : titles.length ? t("station.known", { stations: titles.join(", ") }) : "",
+    ].join("");
   }
 }
 

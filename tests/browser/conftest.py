@@ -106,7 +106,11 @@ def orthanc(openmrs: Standin, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """An Orthanc for all tests of a module, with the day's orders."""
     clinic.orders(openmrs)
     folder = tmp_path_factory.mktemp("clinic")
-    section = {"RefreshInterval": 1, "Stations": {"CT2": {"AETitles": ["CT1"]}}}
+    stations = {
+        "CT2": {"AETitles": ["CT1"]},
+        "CT8": {"AETitles": ["CT1", "CT2", "MR1"], "DaysBack": 0, "DaysAhead": 1},
+    }
+    section = {"RefreshInterval": 1, "Stations": stations}
     configuration = {**module_keys(openmrs), "OpenMRS": section}
     with ScratchOrthanc(folder / "orthanc", configuration) as started:
         yield started
