@@ -22,7 +22,7 @@ from orthanc_openmrs.completion.evidence import DEFAULT, EVIDENCE
 from orthanc_openmrs.errors import ConfigurationError
 from orthanc_openmrs.mapping.viewers import ViewerSettings, viewer_settings
 from orthanc_openmrs.mpps.settings import ProcedureSettings, procedure_settings, section_schema
-from orthanc_openmrs.worklist.charset import CODECS
+from orthanc_openmrs.worklist.charset import CODECS, STATION_CHARSETS, codec_of
 from orthanc_openmrs.worklist.matching import Station
 
 _AE_TITLE = {"type": "string", "pattern": r"^(?=.*[^ ])[ -\[\]-~]{1,16}\Z"}
@@ -56,7 +56,7 @@ SECTION: dict[str, Any] = {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    "Charset": {"enum": ["ascii"]},
+                    "Charset": {"enum": list(STATION_CHARSETS)},
                     "AETitles": {"type": "array", "items": _AE_TITLE, "minItems": 1},
                     "DaysBack": _DAYS,
                     "DaysAhead": _DAYS,
@@ -347,7 +347,13 @@ def _rest_url(worklist_url: str) -> str:
 
 def _codec(configuration: Mapping[str, Any]) -> tuple[str, list[str]]:
     encoding = configuration.get("DefaultEncoding", "Latin1")
-    codec = CODECS.get(str(encoding), "ascii")
+    codec = codec_of(encoding) if isinstance(encoding, str) else None
+    if codec is None:
+        raise ConfigurationError(
+            "DefaultEncoding",
+            f"is {_type_name(encoding)} that DICOM answers can't be in, expected one of "
+            + ", ".join(CODECS),
+        )
     if codec == "utf-8":
         return codec, []
     return codec, [

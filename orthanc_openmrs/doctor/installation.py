@@ -26,6 +26,7 @@ from orthanc_openmrs.doctor.machine import (
 )
 from orthanc_openmrs.doctor.orthanc import Unanswered, http_port
 from orthanc_openmrs.errors import ConfigurationError
+from orthanc_openmrs.worklist.charset import codec_of
 
 OLDEST_PYTHON = (3, 11)
 
@@ -306,7 +307,7 @@ def _versions_of_python(python: str) -> Iterator[Finding]:
 def encoding(case: Case) -> Iterator[Finding]:
     """Names reach the scanners."""
     found = case.configuration.get("DefaultEncoding", "Latin1")
-    if str(found).lower().replace("-", "") == "utf8":
+    if codec_of(str(found)) == "utf-8":
         yield ok("DefaultEncoding", "is Utf8: scanners get names of every script")
     else:
         yield warning(

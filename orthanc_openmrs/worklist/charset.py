@@ -12,7 +12,8 @@ from anyascii import anyascii
 from orthanc_openmrs.worklist.values import PN_COMPONENT_GROUP, cut
 
 CODECS = {
-    # Orthanc's "DefaultEncoding" → Python's codec for the characters that it holds
+    # Orthanc's "DefaultEncoding" → Python's codec for the characters that it holds. Orthanc knows
+    # Windows1251 too, but DICOM doesn't: every query fails with it.
     "Ascii": "ascii",
     "Utf8": "utf-8",
     "Latin1": "iso8859-1",
@@ -21,7 +22,6 @@ CODECS = {
     "Latin4": "iso8859-4",
     "Latin5": "iso8859-9",
     "Cyrillic": "iso8859-5",
-    "Windows1251": "cp1251",
     "Arabic": "iso8859-6",
     "Greek": "iso8859-7",
     "Hebrew": "iso8859-8",
@@ -36,6 +36,20 @@ CODECS = {
 _MAX_LENGTH = {"LO": 64, "PN": PN_COMPONENT_GROUP, "SH": 16}
 _TEXT_VRS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 
+
+STATION_CHARSETS = {name.lower(): codec for name, codec in CODECS.items()} | {
+    codec: codec for codec in ("shift_jis", "euc_kr", "gb2312", "gb18030")
+}
+"""`OpenMRS.Stations.….Charset` → the codec for the characters that the station can show."""
+
+
+def codec_of(encoding: str) -> str | None:
+    """The codec of a `DefaultEncoding`, in any spelling that Orthanc takes; None of one that
+    DICOM answers can't be in."""
+    return _BY_NAME.get(encoding.upper())
+
+
+_BY_NAME = {name.upper(): codec for name, codec in CODECS.items()}
 
 Codecs = tuple[str, ...]
 """What a scanner can be sent: the characters that all of these codecs hold."""

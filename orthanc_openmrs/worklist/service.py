@@ -6,11 +6,11 @@ No query waits for anything here. Must not know: where the list comes from.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from orthanc_openmrs.errors import WorklistUnavailable
-from orthanc_openmrs.worklist.charset import CODECS, Codecs
+from orthanc_openmrs.worklist.charset import STATION_CHARSETS, UNICODE
 from orthanc_openmrs.worklist.datasets import Encoder, layout
 from orthanc_openmrs.worklist.host_matcher import HostMatcher
 from orthanc_openmrs.worklist.items import WorklistItem
@@ -48,13 +48,19 @@ class StationRules:
         return HostMatcher(self.codec, self.case_sensitive_names)
 
     def caller(self, ae_title: str) -> Caller:
-        """The caller behind an AE title."""
+        """The caller behind an AE title. Its rules are found without regard to case and blanks."""
         title = ae_title.strip()
-        station = self.stations.get(title, Station())
-        return Caller(title, station, self.own_steps_only, self._codecs(station))
-
-    def _codecs(self, station: Station) -> Codecs:
-        return (CODECS["Ascii"],) if station.charset == "ascii" else (self.codec,)
+        alike = (one for one in self.stations if one.strip().casefold() == title.casefold())
+        known = title if title in self.stations else next(alike, None)
+        if known is None:
+            return Caller(title, Station(), self.own_steps_only, (self.codec,))
+        station = self.stations[known]
+        if known != title:
+            station = replace(station, ae_titles=(known.strip(), *station.ae_titles))
+        codecs = {STATION_CHARSETS.get(station.charset, self.codec): None, self.codec: None}
+        if len(codecs) > 1:
+            codecs.pop(UNICODE[0], None)
+        return Caller(title, station, self.own_steps_only, tuple(codecs))
 
 
 class _Identifier:

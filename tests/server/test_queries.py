@@ -6,19 +6,23 @@ without. With it, the answers are those of the standard. Without it some steps m
 """
 
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.datadict import dictionary_VR
+from pydicom.dataset import Dataset
 
+from orthanc_openmrs.worklist.charset import CODECS
 from standin import Standin, StepFields
 from tests.server.conftest import Start, module_keys
 from tests.server.plain_matcher import DATE, STATION, TIME, perhaps, surely
 from tests.server.raw_scanner import Answered, RawScanner
 from tests.server.test_loop import offered
-from tests.unit.builders import identifier
+from tests.unit.builders import element, identifier, tag_of
 from trial.orthanc import SCRIPT, ScratchOrthanc
 
 FILTER = SCRIPT.with_suffix(".lua")
@@ -256,6 +260,103 @@ def test_no_answer_is_without_its_step_in_any_character_set(both: Both, filtered
             assert not filtered or found.status == 0, _told(query, declared)
             answers += len(found.answers)
     assert answers
+
+
+# --- what was sent is found again ----------------------------------------------------------
+
+SENT = (
+    "PatientName",
+    "PatientID",
+    "AccessionNumber",
+    "RequestedProcedureID",
+    "RequestedProcedureDescription",
+    "RequestingPhysician",
+)
+SENT_INSIDE = (
+    "ScheduledPerformingPhysicianName",
+    "ScheduledProcedureStepDescription",
+    "ScheduledProcedureStepID",
+    "ScheduledStationName",
+    "ScheduledProcedureStepLocation",
+    "Modality",
+    STATION,
+    DATE,
+    TIME,
+)
+SCRIPTS = (
+    ("Hélène", "Lefèvre", "Tête"),
+    ("Алексей", "Смирнов", "Рентген грудной клетки"),
+    ("太郎", "山田", "頭部"),
+    ("فاطمة", "الحسن", "الرأس"),
+    ("Thị Ánh", "Nguyễn", "Chụp đầu"),
+    ("សុខា", "ចាន់", "ក្បាល"),
+    ("길동", "홍", "두부~|"),
+    ("สมชาย", "ใจดี", "ศีรษะ"),
+)
+
+
+def _again(answer: Dataset, key: str) -> bytes:
+    """The query of a scanner that asks for exactly what it was sent of a key."""
+    declared = ["" if part is None else str(part) for part in _several(answer.SpecificCharacterSet)]
+    step = answer.ScheduledProcedureStepSequence[0]
+    source = step if key in SENT_INSIDE else answer
+    value = source.get_item(key).value or b""
+    raw = value if isinstance(value, bytes) else str(value).encode("ascii")
+    asked = element(tag_of(key), dictionary_VR(tag_of(key)), raw.strip())
+    wanted = element(tag_of("ScheduledProcedureStepID"), "SH", b"")
+    inside = asked if key in SENT_INSIDE else b""
+    if key != "ScheduledProcedureStepID":
+        inside = _in_order([inside, wanted])
+    sequence = element(tag_of("ScheduledProcedureStepSequence"), "SQ", _item(inside))
+    parts = [element(0x00080005, "CS", "\\".join(declared).encode()), sequence]
+    if key not in SENT_INSIDE:
+        parts.append(asked)
+    return _in_order(parts)
+
+
+def _several(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _in_order(elements: list[bytes]) -> bytes:
+    """Elements by their tags."""
+
+    def tag(encoded: bytes) -> tuple[int, ...]:
+        return struct.unpack("<HH", encoded[:4]) if encoded else ()
+
+    ordered: list[bytes] = sorted(elements, key=tag)
+    return b"".join(ordered)
+
+
+def _item(content: bytes) -> bytes:
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
+
+
+@pytest.mark.parametrize("encoding", sorted(CODECS))
+def test_what_a_scanner_was_sent_it_finds_again_in_every_encoding(
+    openmrs: Standin, start_orthanc: Start, encoding: str
+) -> None:
+    for at, (given, family, text) in enumerate(SCRIPTS):
+        patient = openmrs.records.add_patient(given, family)
+        fields = StepFields("CT", "CT1", "20250703", "090000", text, family, text, text)
+        openmrs.records.add_request(
+            patient, accession=f"{at}-{text}", description=text, physician=family, steps=[fields]
+        )
+    stations = {"OLD": {"Charset": "ascii"}, "RU": {"Charset": "cyrillic"}}
+    orthanc = start_orthanc(
+        {"Stations": stations}, DefaultEncoding=encoding, LuaScripts=[str(FILTER)]
+    )
+    offered(orthanc, len(SCRIPTS))
+    everything = identifier(dict.fromkeys(SENT, ""), dict.fromkeys(SENT_INSIDE, ""))
+    for caller in ("CT1", "OLD", "RU"):
+        with RawScanner(orthanc.dicom_port, caller) as scanner:
+            answers = scanner.find(everything).answers
+            assert len(answers) == len(SCRIPTS)
+            for answer in answers:
+                step = str(answer.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID)
+                for key in (*SENT, *SENT_INSIDE):
+                    found = scanner.find(_again(answer, key))
+                    assert step in found.step_ids, f"{key} of step {step} for {caller}"
 
 
 # --- the filter's traps --------------------------------------------------------------------

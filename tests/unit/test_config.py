@@ -303,6 +303,33 @@ def test_what_is_configured_is_what_is_used(tmp_path: Path) -> None:
     assert (settings.codec, settings.warnings) == ("utf-8", ())
 
 
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [("Utf8", "utf-8"), ("utf8", "utf-8"), ("UTF8", "utf-8"), ("LATIN1", "iso8859-1")],
+)
+def test_an_encoding_is_known_in_any_spelling_that_orthanc_takes(encoding: str, codec: str) -> None:
+    settings = read_settings(changed("DefaultEncoding", encoding), FOLDER)
+    assert settings.codec == codec
+    assert any("DefaultEncoding" in text for text in settings.warnings) is (codec != "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [("Windows1251", "is text"), ("UTF-8", "is text"), (8, "is a number"), (None, "is null")],
+)
+def test_an_encoding_that_fails_every_query_stops_the_start(encoding: object, words: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read_settings(changed("DefaultEncoding", encoding), FOLDER)
+    assert str(refused.value).startswith(f"DefaultEncoding: {words}")
+    assert "expected one of Ascii, Utf8, Latin1" in str(refused.value)
+
+
+@pytest.mark.parametrize("charset", ["ascii", "latin1", "cyrillic", "shift_jis", "gb18030", "utf8"])
+def test_a_station_may_show_the_letters_of_any_encoding(charset: str) -> None:
+    settings = read_settings(changed("OpenMRS.Stations.CT1", {"Charset": charset}), FOLDER)
+    assert settings.stations == {"CT1": Station(charset=charset)}
+
+
 @pytest.mark.parametrize("text", ['{"DaysBack": 7.0, "DaysAhead": 30.0}'])
 def test_a_whole_number_with_a_point_is_a_whole_number(text: str) -> None:
     # JSON has one kind of number: 7.0 passes as an integer, and days are counted with it.

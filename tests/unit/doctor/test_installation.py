@@ -22,7 +22,7 @@ SEED = "orthanc.GetConfiguration()['ImagingWorklistURL']"
     [
         (installation.settings, {}, "ok settings: the plugin starts with these keys"),
         (installation.encoding, {"DefaultEncoding": "Utf8"}, "ok DefaultEncoding: is Utf8"),
-        (installation.encoding, {"DefaultEncoding": "utf-8"}, "ok DefaultEncoding: is Utf8"),
+        (installation.encoding, {"DefaultEncoding": "utf8"}, "ok DefaultEncoding: is Utf8"),
         (installation.encoding, {}, "warning DefaultEncoding: is Latin1: names that it can't hold"),
         (installation.encoding, {"DefaultEncoding": "Greek"}, "warning DefaultEncoding: is Greek"),
         (installation.stable_age, {}, "ok StableAge: is 60 s"),

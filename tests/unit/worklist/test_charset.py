@@ -5,7 +5,15 @@ import unicodedata
 import pytest
 from hypothesis import given
 
-from orthanc_openmrs.worklist.charset import CODECS, UNICODE, is_legible, sent, transliterate
+from orthanc_openmrs.worklist.charset import (
+    CODECS,
+    STATION_CHARSETS,
+    UNICODE,
+    codec_of,
+    is_legible,
+    sent,
+    transliterate,
+)
 from orthanc_openmrs.worklist.values import long_string
 from tests.unit.builders import any_text
 
@@ -81,3 +89,8 @@ def test_what_is_legible_is_never_sent_empty(text: str, codec: str) -> None:
 )
 def test_a_text_is_legible_where_a_letter_or_a_digit_is_left(text: str, legible: bool) -> None:
     assert is_legible(text) is legible
+
+
+def test_every_encoding_of_a_configuration_is_one_for_a_station_too() -> None:
+    assert {codec_of(name) for name in CODECS} <= set(STATION_CHARSETS.values())
+    assert codec_of("windows1251") is None

@@ -81,6 +81,24 @@ ROOMS = request(
             "CT1",
             {"1": "CT1", "3": "CT1", "4": "CTROOM"},
         ),
+        (
+            StationRules({"CT1": Station(("CTROOM",))}, own_steps_only=True),
+            "",
+            "ct1 ",
+            {"1": "CT1", "3": "ct1", "4": "CTROOM"},
+        ),
+        (
+            StationRules({" ct1": Station(("CTROOM",))}, own_steps_only=True),
+            "",
+            "CT1",
+            {"1": "CT1", "3": "CT1", "4": "CTROOM"},
+        ),
+        (
+            StationRules({"ct1": Station(("MR1",)), "CT1": Station()}, own_steps_only=True),
+            "",
+            "CT1",
+            {"1": "CT1", "3": "CT1"},
+        ),
         (StationRules({"CT1": Station(days_back=0, days_ahead=0)}), "MR1", "MR1", {"2": "MR1"}),
     ],
 )
@@ -149,6 +167,12 @@ def test_a_list_without_steps_is_an_empty_answer() -> None:
         ("utf-8", "", "Nguyễn^Ánh"),
         ("iso8859-1", "", "Nguyen^Ánh"),
         ("utf-8", "ascii", "Nguyen^Anh"),
+        ("utf-8", "latin1", "Nguyen^Ánh"),
+        ("utf-8", "utf8", "Nguyễn^Ánh"),
+        ("iso8859-5", "latin1", "Nguyen^Anh"),  # what both hold
+        ("iso8859-1", "utf8", "Nguyen^Ánh"),
+        ("gb18030", "gb18030", "Nguyễn^Ánh"),
+        ("utf-8", "shift_jis", "Nguyen^Anh"),
     ],
 )
 def test_a_station_gets_the_letters_that_it_can_show(codec: str, charset: str, name: str) -> None:
