@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
@@ -30,6 +31,7 @@ from orthanc_openmrs.errors import ConfigurationError, PluginError, StoreError
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
 from orthanc_openmrs.host.exams import OrthancExams
+from orthanc_openmrs.host.identity import has_change, identity_of
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
@@ -421,6 +423,8 @@ class Plugin:
         self._procedures = _procedures(sources, reading, self._completion)
         self._answers = _answers(sources, reading, self._mapping, self._completion)
         self._client, self._database = sources.client, sources.database
+        self._identity = partial(identity_of, host)
+        self._has_change = partial(has_change, sources.get)
         self.worklist, self.tally, self.router = (
             reading.worklist,
             reading.tally,
@@ -453,6 +457,7 @@ class Plugin:
                 self._database.study_deleted(resource)
                 self._completion.changes.wake()
         elif change_type == self._change_type.ORTHANC_STARTED:
+            self._database.admit(self._identity, self._has_change)
             self._mapping.synchroniser.start()
             self._completion.changes.start()
             self._completion.linker.start()

@@ -63,6 +63,9 @@ class Engine:
         self._tried = float("-inf")
         self._watch = Watch()
         self._refused = ""
+        self._check: Callable[[], str] | None = None
+        self._checking = 0
+        self._admission = threading.Lock()
 
     def open_within(self, seconds: float = OPEN_TIMEOUT) -> None:
         """Open it, but don't wait longer than that; a thread goes on with it.
@@ -85,9 +88,33 @@ class Engine:
         if problems:
             raise problems[0]
 
-    def refuse(self, reason: str) -> None:
-        """It isn't ours: nothing is read from it, and nothing written to it."""
-        self._refused = reason
+    def admit(self, check: Callable[[], str]) -> None:
+        """From now on, ask whether the database is ours before anything is done with it, until
+        there is an answer: "" where it is, else why it isn't. Then nothing is read from it any
+        more, and nothing written to it. `check` may use the database, and may raise StoreError.
+        """
+        self._check = check
+
+    def _admitted(self) -> None:
+        if self._check is None or self._checking == threading.get_ident():
+            return
+        if not self._admission.acquire(timeout=BUSY_TIMEOUT):
+            raise StoreError("the database fails: it isn't known yet whether it is this Orthanc's")
+        try:
+            if self._check is not None:
+                self._checking = threading.get_ident()
+                self._refused = self._check()
+                self._check = None
+        except StoreError:
+            raise
+        except Exception as problem:  # of whom is asked
+            kind = type(problem).__name__
+            raise StoreError(f"it isn't known yet whose the database is: {kind}") from None
+        finally:
+            self._checking = 0
+            self._admission.release()
+        if self._refused:
+            raise StoreError(self._refused)
 
     def open(self) -> None:
         """Open it, and bring its schema to this version.
@@ -177,6 +204,7 @@ class Engine:
             with self.transaction() as connection:
                 yield connection
             return
+        self._admitted()  # which may write itself
         if not self._writer.acquire(timeout=BUSY_TIMEOUT):
             raise StoreError("the database fails: another thread writes for too long")
         try:
@@ -189,6 +217,7 @@ class Engine:
     def transaction(self) -> Iterator[sa.Connection]:
         """A transaction. Raises StoreError; Unstorable where a value is at fault."""
         self.open()
+        self._admitted()
         assert self._engine is not None
         with (
             self._problems(),
@@ -231,6 +260,7 @@ class Engine:
         no transaction stays open for. SQLite has one owner.
         """
         self.open()
+        self._admitted()
         assert self._engine is not None
         if self.is_sqlite:
             yield True

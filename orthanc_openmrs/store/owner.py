@@ -32,8 +32,20 @@ witnesses = sa.Table(
 one of them works on the same index."""
 
 
+STRANGER = (
+    "the database is another Orthanc's: this one knows none of the changes that were taken up into "
+    "it last; give each Orthanc a database of its own (OpenMRS.Database), or, where its index was "
+    "made anew, empty the table owners"
+)
+"""What is said of one."""
+
+
 class Owners(Aggregate):
     """Whose the database is."""
+
+    def admit(self, identity: Callable[[], str], has_change: Callable[[int, str], bool]) -> None:
+        """Nothing is done with the database before it has recognised this Orthanc."""
+        self.engine.admit(lambda: "" if self.recognises(identity(), has_change) else STRANGER)
 
     def recognises(self, identity: str, has_change: Callable[[int, str], bool]) -> bool:
         """Whether an Orthanc may use the database, which knows it from now on then.
@@ -49,7 +61,7 @@ class Owners(Aggregate):
             ).all()
         if identity in known:
             return True
-        if seen and not any(has_change(*one) for one in seen):
+        if known and seen and not any(has_change(*one) for one in seen):
             return False
         with self._writing() as connection:
             connection.execute(sa.insert(owners).values(identity=identity, since=self._clock()))

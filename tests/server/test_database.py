@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,8 +19,21 @@ from orthanc_openmrs.store import engine as limits
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.store.engine import metadata
 from orthanc_openmrs.store.migrations import NEWEST, STEPS, migrate
+from standin import Fault, Standin
 from tests.schema import fill, schema_of
 from tests.server import postgres
+from tests.server.conftest import Start
+from tests.server.test_completion import (
+    UPDATE,
+    add_patients,
+    answers,
+    ask,
+    completed,
+    counted,
+    send,
+)
+from trial import scanner
+from trial.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
@@ -203,3 +217,56 @@ def test_an_odd_value_is_its_studys_trouble_only(server: str, uid: str, fits: bo
         assert odd in {due.study for due in database.due_studies()}, "it waits"
     assert decides(f"good{odd}", "1.2") == 1
     database.close()
+
+
+# --- in an Orthanc -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mute() -> Iterator[int]:
+    """The port of a server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_the_worklist_is_served_while_the_database_says_nothing(
+    openmrs: Standin, start_orthanc: Start, mute: int, tmp_path: Path
+) -> None:
+    add_patients(openmrs, 3)
+    began = time.monotonic()
+    orthanc = start_orthanc({"Database": f"postgresql+psycopg://postgres@127.0.0.1:{mute}/openmrs"})
+    assert time.monotonic() - began < 30, "Orthanc starts without"
+    found = answers(orthanc, 3)
+    eventually(lambda: "the database can't be opened" in orthanc.log, "it isn't told")
+    send(orthanc, tmp_path, found[1])
+    assert len(scanner.find(orthanc.dicom_port).answers) == 3
+
+
+def test_a_second_orthanc_with_the_database_of_another_changes_nothing_in_it(
+    openmrs: Standin, start_orthanc: Start, tmp_path: Path
+) -> None:
+    add_patients(openmrs, 2)
+    section = {"Database": f"sqlite:///{tmp_path / 'shared.db'}", "RefreshInterval": 1}
+    first = start_orthanc(section, name="first")
+    found = answers(first, 2)
+    openmrs.set_fault(Fault("status", status=503), UPDATE, "POST")
+    send(first, tmp_path, found[1])
+    eventually(lambda: "waits: HTTP 503" in first.log, "nothing waits")
+    (study,) = first.get("/studies")
+    patient = found[2].PatientID
+    ask(first, "PUT", f"/openmrs/patients/{patient}/studies/{study}", '{"Force": true}')
+    first.stop()
+
+    second = start_orthanc(section, name="second")
+    assert len(answers(second, 2)) == 2, "its scanners are served"
+    eventually(lambda: "another Orthanc's" in second.log, "it isn't told")
+    openmrs.clear_faults()
+    send(second, tmp_path, found[2])
+    eventually(lambda: len(second.get("/studies")) == 1, "the images don't come")
+    second.stop()
+
+    first.start()
+    counted(first, Delivered=1)
+    completed(openmrs, 1)
+    assert openmrs.records.statuses()[2] == "scheduled"
+    assert first.get(f"/openmrs/studies/{study}")["Patient"] == patient

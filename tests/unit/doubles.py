@@ -296,6 +296,7 @@ class OrthancModule:
         self.lines: list[tuple[str, str]] = []
         self.done: list[str] = []
         self.metrics: dict[str, float] = {}
+        self.properties: dict[int, str] = {}
         self.on_worklist: Any = None
         self.on_change: Any = None
         self.on_request: Any = None
@@ -304,6 +305,12 @@ class OrthancModule:
 
     def GetConfiguration(self) -> str:
         return json.dumps(self.configuration)
+
+    def GetGlobalProperty(self, number: int, default: str, /) -> str:
+        return self.properties.get(number, default)
+
+    def SetGlobalProperty(self, number: int, value: str, /) -> None:
+        self.properties[number] = value
 
     def GetConfigurationPath(self) -> str:
         return self.path
