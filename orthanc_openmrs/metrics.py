@@ -8,11 +8,9 @@ SQL.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable
 
-from orthanc_openmrs.errors import StoreError
+from orthanc_openmrs.completion.backlog import Known
 from orthanc_openmrs.model import NotificationState
 from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.refresh import SourceStatus
@@ -23,13 +21,7 @@ _log = logging.getLogger(__name__)
 PREFIX = "orthanc_openmrs_"
 
 INTERVAL = 5.0
-"""Seconds between two pushes, and at most between two counts of the notifications."""
-
-LEAST_PAUSE = 0.1
-"""Seconds between two counts at least, however often somebody looks."""
-
-SLOW = 1.0
-"""Seconds after which a count that doesn't end is told as a problem of the database."""
+"""Seconds between two pushes."""
 
 WINDOW = 60.0
 """Seconds over which the longest query is told: a scrape a minute misses none."""
@@ -57,75 +49,12 @@ METRICS = {
     "notifications_held": "notifications that wait for a person",
     "notifications_failed": "notifications that OpenMRS refused",
     "notifications_discarded": "notifications that are never sent",
+    "studies_waiting": "studies whose link waits, for a list or for a file",
     "oldest_pending_seconds": "since the oldest pending notification was made, 0 where none is",
     "database_answers": "1 while the plugin's database answers, else 0",
 }
 """Each metric without its prefix, and what it is. Orthanc keeps 32-bit floats: above 16 million a
 total is rounded, but never stands still."""
-
-
-class Backlog(NamedTuple):
-    """How many notifications there are in each state, and when the oldest pending one was made."""
-
-    counts: Mapping[NotificationState, int]
-    oldest_pending: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The last backlog that the database told, None before the first; `problem` says why it isn't
-    newer, "" where it is new enough."""
-
-    backlog: Backlog | None = None
-    problem: str = ""
-
-
-class BacklogWatch(Worker):
-    """Counts the notifications in a thread of its own, so that nobody waits for the database.
-
-    What is known is replaced as a whole, so that who asks never waits for a count that goes on.
-    """
-
-    def __init__(self, count: Callable[[], Backlog]) -> None:
-        super().__init__("count")
-        self._count = count
-        self._known = Known()
-        self._counting_since: float | None = None
-
-    def want(self) -> None:
-        """The notifications have changed, or somebody looks at them: count soon."""
-        if not self._wake.is_set():
-            self._wake.set()
-
-    def asked(self) -> Known:
-        """The last backlog that is known, for somebody who looks: the next look sees a newer
-        one."""
-        self.want()
-        return self.last()
-
-    def last(self) -> Known:
-        """The last backlog that is known."""
-        since, known = self._counting_since, self._known
-        seconds = 0.0 if since is None else time.monotonic() - since
-        if seconds < SLOW:
-            return known
-        return Known(known.backlog, f"the database hasn't answered for {seconds:.0f} s")
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
-            self._counting_since = time.monotonic()
-            try:
-                known = Known(self._count())
-            except StoreError as problem:
-                known = Known(self._known.backlog, str(problem))
-            except Exception as problem:  # the thread must live
-                _log.exception("the notifications can't be counted")
-                known = Known(self._known.backlog, f"can't be counted: {type(problem).__name__}")
-            self._known = known
-            self._counting_since = None
-            self._stopping.wait(LEAST_PAUSE)
-            self._wake.wait(INTERVAL - LEAST_PAUSE)
 
 
 class Tally:
@@ -214,6 +143,7 @@ class Metrics(Worker):
         if known.backlog is not None:
             for state in NotificationState:
                 found[f"notifications_{state.value}"] = known.backlog.counts[state]
+            found["studies_waiting"] = known.backlog.waiting
             oldest = known.backlog.oldest_pending
             found["oldest_pending_seconds"] = (
                 0.0 if oldest is None else max(0.0, self._clock() - oldest)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 from orthanc_openmrs import __version__
+from orthanc_openmrs.completion.backlog import Backlog, BacklogWatch
 from orthanc_openmrs.completion.changes import ChangeReader
 from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.completion.dispatcher import Dispatcher
@@ -37,7 +38,7 @@ from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.synchroniser import Synchroniser
-from orthanc_openmrs.metrics import Backlog, BacklogWatch, Metrics, Tally
+from orthanc_openmrs.metrics import Metrics, Tally
 from orthanc_openmrs.model import StudySummary
 from orthanc_openmrs.mpps.admission import Admission
 from orthanc_openmrs.mpps.announcing import Announcer
@@ -240,7 +241,10 @@ class _Completion(NamedTuple):
 def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Completion:
     settings, database = sources.settings, sources.database
     backlog = BacklogWatch(
-        lambda: Backlog(database.notification_counts(), database.oldest_pending())
+        lambda: Backlog(
+            database.notification_counts(), database.oldest_pending(), database.waiting_count()
+        ),
+        expire=lambda: database.expire(time.time() - settings.keep_delivered),
     )
 
     def linked(study: str) -> None:

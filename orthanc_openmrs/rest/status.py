@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orthanc_openmrs import __version__
+from orthanc_openmrs.completion.backlog import Known
 from orthanc_openmrs.doctor.findings import Finding, State, worst
 from orthanc_openmrs.errors import PROBLEMS
-from orthanc_openmrs.metrics import Known
 from orthanc_openmrs.model import NotificationState
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, etag, moment
 from orthanc_openmrs.rest.router import Route

@@ -438,9 +438,9 @@ class Notifications(Aggregate):
         with self._transaction() as connection:
             return [LinkedStep(*row[1:]) for row in connection.execute(query)]
 
-    def expire(self, before: float, limit: int = 500) -> int:
-        """Delete what was delivered before a moment; returns how many. That the study is of the
-        step stays known."""
+    def expire(self, before: float, limit: int = 500) -> bool:
+        """Delete what was delivered before a moment; whether there may be more. That the study is
+        of the step stays known."""
         query = (
             sa.select(notifications)
             .where(
@@ -461,7 +461,7 @@ class Notifications(Aggregate):
                 connection.execute(
                     sa.delete(notifications).where(notifications.c.id.in_([row.id for row in rows]))
                 )
-        return len(rows)
+        return len(rows) == limit
 
     def _all(self, query: sa.Select[Any]) -> list[Notification]:
         with self._transaction() as connection:

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 
 from orthanc_openmrs import __version__
+from orthanc_openmrs.completion.backlog import Backlog, Known
 from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.doctor.findings import Finding, ok, warning
 from orthanc_openmrs.errors import OpenMRSError
@@ -20,7 +21,6 @@ from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.viewers import ViewerSettings
-from orthanc_openmrs.metrics import Backlog, Known
 from orthanc_openmrs.model import (
     NewNotification,
     NotificationState,

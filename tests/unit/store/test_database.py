@@ -13,13 +13,18 @@ import pytest
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.model import (
     DueStudy,
+    GivenUid,
     Kind,
+    Named,
+    NamedBy,
     NewNotification,
     NotificationState,
     StepIdentity,
     StudyChange,
+    WaitingStudy,
 )
 from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.store.studies import FARTHEST
 from tests.unit.builders import FrozenClock
 
 PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
@@ -498,6 +503,229 @@ def test_a_study_is_due_only_until_it_is_decided(database: Database) -> None:
     decide(database)
     assert not database.is_due(due)
     assert database.outcome_counts() == {"linked": 1}
+
+
+def test_what_was_delivered_long_ago_is_deleted_and_its_link_stays(
+    path: Path, database: Database, clock: FrozenClock
+) -> None:
+    alice = StepIdentity("7", "14", "alice", "A-7")
+    decide(database, new(identity=alice), new("15"))
+    (told,) = [one for one in database.due_notifications() if one.step == alice]
+    database.delivered(told)
+    clock.now = 2000
+    decide(database, new("16", study="t"), study="t")
+    for one in database.list_notifications(study="t"):
+        database.delivered(one)
+    assert not database.expire(before=2000)
+    assert states(database) == [("15", PENDING), ("16", DELIVERED)]
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("select * from expired_notifications").fetchall()
+    assert len(rows) == 1
+    assert "StudyInstanceUID" in rows[0], "why it was linked is known"
+    assert [step[2] for step in database.linked(["s"])] == ["14", "15"]
+    assert database.owned(["s"]) == {"s": True}
+    assert database.studies_of("ALICE", 10) == ["s"]
+    past = database.history("s", "1.s").rows
+    assert [(one.step, one.state, one.delivered) for one in past] == [
+        (alice, DELIVERED, 1000),
+        (StepIdentity("7", "15"), PENDING, 0),
+    ]
+
+
+def test_old_ones_are_deleted_in_portions(database: Database) -> None:
+    for at in range(5):
+        decide(database, new(study=f"s{at}"), study=f"s{at}")
+    for one in database.list_notifications():
+        database.delivered(one)
+    assert database.expire(before=2000, limit=3)
+    assert not database.expire(before=2000, limit=3)
+    assert states(database) == []
+
+
+# --- lives ---------------------------------------------------------------------------------
+
+
+NEW = StudyChange("s", False, 5, new=True)
+
+
+def test_a_study_that_is_deleted_withdraws_what_waits_of_it(database: Database) -> None:
+    decide(database, new("14"), new("15"))
+    database.delivered(database.due_notifications()[0])
+    decide(database, held(study="t"), study="t")
+    database.study_deleted("s")
+    database.study_deleted("never seen")
+    assert [(n.study, n.state) for n in database.list_notifications()] == [
+        ("s", DELIVERED),
+        ("s", DISCARDED),
+        ("t", HELD),
+    ]
+    assert (database.life_of("s"), database.life_of("t")) == (2, 1)
+    assert database.due_studies() == [], "whether it is there again isn't known yet"
+    assert [one.study for one in database.arriving_studies()] == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("story", "life"),
+    [
+        (["stable", "new 5"], 1),
+        (["new 5", "stable", "new 5"], 1),
+        (["new 5", "stable", "new 9"], 2),  # the deletion was missed
+        (["new 5", "stable", "deleted", "new 9"], 2),
+        (["new 5", "stable", "new 9", "deleted"], 3),  # the callback is late: no harm
+        (["new 5", "stable", "deleted", "new 9", "new 9", "deleted", "new 12"], 3),
+        (["deleted", "stable", "new 5"], 1),
+    ],
+)
+def test_a_study_begins_a_new_life_with_its_first_change_or_its_deletion(
+    database: Database, story: list[str], life: int
+) -> None:
+    for what in story:
+        event, _, sequence = what.partition(" ")
+        if event == "stable":
+            database.note_study("s")
+        elif event == "deleted":
+            database.study_deleted("s")
+        else:
+            number = int(sequence)
+            database.take_changes(number, [StudyChange("s", False, number, new=True)])
+    assert database.life_of("s") == life
+
+
+def test_in_a_new_life_the_same_step_is_told_again(database: Database) -> None:
+    decide(database, new())
+    database.delivered(database.due_notifications()[0])
+    assert decide(database, new()) == 0
+    database.study_deleted("s")
+    assert decide(database, new()) == 1
+    assert [(n.life, n.state) for n in database.list_notifications()] == [
+        (1, DELIVERED),
+        (2, PENDING),
+    ]
+    assert [(one.life, one.state) for one in database.history("s", "1.s").rows] == [
+        (1, DELIVERED),
+        (2, PENDING),
+    ]
+
+
+def test_a_decision_of_an_earlier_life_is_none(database: Database) -> None:
+    database.note_study("s")
+    (due,) = database.due_studies()
+    database.study_deleted("s")
+    database.note_study("s")
+    assert database.decide_study(due, "linked", "", [new()]) == 0
+    assert not database.is_due(due)
+    assert states(database) == []
+    assert [again.life for again in database.due_studies()] == [2]
+
+
+def test_stable_in_a_new_life_is_news_though_it_was_taken_for_the_life_before(
+    database: Database,
+) -> None:
+    database.take_changes(5, [NEW])
+    database.note_study("s")
+    (due,) = database.due_studies()
+    # Deleted and sent again meanwhile: nobody was told, and the decision read the new one.
+    database.decide_study(due, "linked", "", [new()], as_of=8)
+    again = [StudyChange("s", False, 7, new=True), StudyChange("s", True, 8)]
+    assert database.take_changes(8, again) == 1
+    assert [due.life for due in database.due_studies()] == [2]
+
+
+# --- what undecided studies name -----------------------------------------------------------
+
+
+def test_undecided_studies_that_a_list_bears_on_are_looked_at_again(database: Database) -> None:
+    accession = Named(NamedBy.ACCESSION_NUMBER, "A-7")
+    patient = Named(NamedBy.PATIENT_ID, "alice")
+    for study, named in (("a", {accession}), ("b", {accession, patient}), ("c", {patient})):
+        database.note_study(study)
+        (due,) = [due for due in database.due_studies() if due.study == study]
+        database.decide_study(due, "unlinked", "", [], named)
+    assert database.look_again([Named(NamedBy.ACCESSION_NUMBER, "A-8")]) == []
+    assert database.look_again([Named(NamedBy.STUDY_INSTANCE_UID, "A-7")]) == []
+    assert sorted(database.look_again([accession] * 2)) == ["a", "b"]
+    assert sorted(due.study for due in database.due_studies()) == ["a", "b"]
+    for due in database.due_studies():
+        database.decide_study(due, "linked", "", [new(study=due.study)])
+    assert database.look_again([accession, patient]) == ["c"], "the others are decided"
+    database.study_deleted("c")
+    assert database.look_again([accession, patient]) == []
+
+
+def test_a_look_up_of_many_identifiers_is_in_portions(database: Database) -> None:
+    many = [Named(NamedBy.ACCESSION_NUMBER, f"A-{at}") for at in range(1700)]
+    for at in (3, 900, 1699):
+        database.note_study(f"s{at}")
+        (due,) = database.due_studies()
+        database.decide_study(due, "held", "", [held(f"s{at}")], [many[at]])
+    assert sorted(database.look_again(many)) == ["s1699", "s3", "s900"]
+
+
+# --- UIDs that were given out --------------------------------------------------------------
+
+
+def test_uids_that_were_given_out_are_kept_once_and_for_ever(
+    reopen: Open, clock: FrozenClock
+) -> None:
+    database = reopen()
+    first = GivenUid("2.25.1", "7", "alice", "")
+    database.save_given_uids([first, first, GivenUid("2.25.2", "8", "bob", "A-8")])
+    clock.now += 1
+    corrected = GivenUid("2.25.1", "7", "alice", "A-7")
+    too_long = GivenUid("2.25.3", "9" * 300, "alice", "")
+    database.save_given_uids([first, corrected, too_long])
+    database.close()
+    then = reopen()
+    assert then.load_given_uids()[-1] == corrected
+    assert len(then.load_given_uids()) == 3
+    assert then.history("s", "2.25.1").given == (first, corrected)
+
+
+# --- clocks --------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_set_back_stalls_nothing(database: Database, clock: FrozenClock) -> None:
+    clock.now = 31_536_000.0
+    decide(database, new())
+    database.retry_later(database.due_notifications()[0], 300, "HTTP 503")
+    database.note_study("put off")
+    (due,) = database.due_studies()
+    database.postpone_study(due, 300, "OpenMRS is away")
+    database.take_changes(1, [StudyChange("arriving", stable=False)])
+    assert database.due_notifications() == []
+    clock.now -= 30_000_000
+    assert [n.scheduled_procedure_step_id for n in database.due_notifications()] == ["14"]
+    assert "put off" in [due.study for due in database.due_studies()]
+    database.arriving_studies()
+    (arriving,) = [one for one in database.arriving_studies() if one.study == "arriving"]
+    assert arriving.last_update_seen == clock.now
+
+
+def test_nothing_is_put_off_so_far_that_it_would_count_as_a_clock_set_back(
+    database: Database, clock: FrozenClock
+) -> None:
+    decide(database, new())
+    database.retry_later(database.due_notifications()[0], 1e9, "HTTP 503")
+    assert database.due_notifications() == []
+    assert database.next_due() == clock.now + FARTHEST
+
+
+def test_studies_that_wait_are_listed_with_the_reason(
+    database: Database, clock: FrozenClock
+) -> None:
+    for study in ("b", "a", "decided"):
+        database.note_study(study)
+    assert (database.waiting_count(), database.waiting_studies()) == (0, [])
+    for due in database.due_studies():
+        if due.study == "decided":
+            database.decide_study(due, "unlinked", "", [])
+        else:
+            database.postpone_study(due, 30, "waiting for OpenMRS's list")
+    assert database.waiting_count() == 2
+    assert database.waiting_studies(since="b") == [
+        WaitingStudy("b", 1000, 1, 1030, "waiting for OpenMRS's list")
+    ]
+    assert [one.study for one in database.waiting_studies(limit=1)] == ["a"]
 
 
 # --- in progress ---------------------------------------------------------------------------
