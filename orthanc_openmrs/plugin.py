@@ -25,6 +25,7 @@ from orthanc_openmrs.completion.linking import Policy
 from orthanc_openmrs.completion.sender import Sender
 from orthanc_openmrs.completion.study import Get, read_study
 from orthanc_openmrs.config import Settings, read_settings
+from orthanc_openmrs.connection import connect
 from orthanc_openmrs.dimse.server import Rules, Server
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.inside import Doctor
@@ -47,7 +48,6 @@ from orthanc_openmrs.mpps.provider import Provider, services
 from orthanc_openmrs.mpps.settings import tls_context
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.openmrs.generations import recognise
-from orthanc_openmrs.openmrs.transport import Transport
 from orthanc_openmrs.rest.notifications import NotificationRoutes
 from orthanc_openmrs.rest.openapi import with_document
 from orthanc_openmrs.rest.page import PageRoutes
@@ -109,26 +109,6 @@ def _sources(host: Orthanc, settings: Settings) -> _Sources:
         orthanc=OrthancStudies(host),
         client=connect(settings),
         database=_opened(Database(settings.database)),
-    )
-
-
-def connect(settings: Settings, longest: float = 3600) -> OpenMRSClient:
-    """The configured OpenMRS; none of its exchanges takes longer than `longest` seconds."""
-    transport = Transport(
-        username=settings.username,
-        password=settings.password,
-        verify=settings.verify,
-        client_certificate=settings.client_certificate,
-        debug=settings.debug,
-    )
-    return OpenMRSClient(
-        transport,
-        worklist_url=settings.worklist_url,
-        update_url=settings.update_url,
-        rest_url=settings.rest_url,
-        timeout=min(settings.timeout, longest),
-        update_timeout=min(settings.update_timeout, longest),
-        max_response_size=settings.max_response_size,
     )
 
 

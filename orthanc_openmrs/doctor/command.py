@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orthanc_openmrs import __version__
+from orthanc_openmrs.connection import connect
 from orthanc_openmrs.doctor.case import ORTHANC_LOGS, Case
 from orthanc_openmrs.doctor.checks import CHECKS
 from orthanc_openmrs.doctor.configuration import read_configurations
 from orthanc_openmrs.doctor.findings import Examination, Finding, State, worst
 from orthanc_openmrs.doctor.machine import User, user_of
-from orthanc_openmrs.plugin import connect
 
 DEFAULT_PATH = "/etc/orthanc/"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from orthanc_openmrs.connection import connect
 from orthanc_openmrs.doctor import installation, running
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.configuration import read_configuration
 from orthanc_openmrs.doctor.machine import import_plugin, listener, orthanc_user, refused, user_of
-from orthanc_openmrs.plugin import connect
 from tests.unit.doctor.cases import FOUR, ME, case, told
 from tests.unit.doubles import serving
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.config import read_settings
+from orthanc_openmrs.connection import connect
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.findings import Finding, State
 from orthanc_openmrs.doctor.machine import user_of
 from orthanc_openmrs.doctor.orthanc import Unanswered
-from orthanc_openmrs.plugin import connect
 from tests.unit.doubles import Server
 
 FOUR = {

@@ -3,10 +3,10 @@
 import threading
 from pathlib import Path
 
+from orthanc_openmrs.connection import connect
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.findings import Finding
 from orthanc_openmrs.doctor.inside import Doctor
-from orthanc_openmrs.plugin import connect
 from tests.unit.doctor.cases import RUNS, STATUS
 
 
