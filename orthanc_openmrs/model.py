@@ -333,6 +333,17 @@ class LinkedStep(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationFilter:
+    """Which notifications are asked for: of a step, a request, some studies (None: any), or those
+    whose state changed at a moment or later."""
+
+    step: str = ""
+    request: str = ""
+    studies: frozenset[str] | None = None
+    changed_since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class PersonsDecision:
     """What a person decided about a notification; `user` is Orthanc's, "" where it has none.
     `named` is what the study named then, as who decided put it."""

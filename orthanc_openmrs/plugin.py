@@ -30,6 +30,7 @@ from orthanc_openmrs.dimse.server import Rules, Server
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.inside import Doctor
 from orthanc_openmrs.errors import ConfigurationError, PluginError, StoreError
+from orthanc_openmrs.events import Change, DecisionNews, EventKind, Events, RowNews, StepNews
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
 from orthanc_openmrs.host.exams import OrthancExams
@@ -40,7 +41,7 @@ from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.metrics import Metrics, Tally
-from orthanc_openmrs.model import StudySummary
+from orthanc_openmrs.model import Notification, ProcedureRecord, StudySummary
 from orthanc_openmrs.mpps.admission import Admission
 from orthanc_openmrs.mpps.announcing import Announcer
 from orthanc_openmrs.mpps.exams import Exams
@@ -48,6 +49,7 @@ from orthanc_openmrs.mpps.provider import Provider, services
 from orthanc_openmrs.mpps.settings import tls_context
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.openmrs.generations import recognise
+from orthanc_openmrs.rest.events import EventRoutes
 from orthanc_openmrs.rest.notifications import NotificationRoutes
 from orthanc_openmrs.rest.openapi import with_document
 from orthanc_openmrs.rest.page import PageRoutes
@@ -335,6 +337,7 @@ class _Answers(NamedTuple):
     router: Router
     doctor: Doctor
     metrics: Metrics
+    events: Events
 
 
 def _answers(
@@ -359,6 +362,15 @@ def _answers(
         snapshot=reading.snapshot,
         connect=connect,
     )
+    events = Events(
+        (
+            StepNews(reading.snapshot),
+            RowNews(database.changed_notifications, _notification_change, time.time),
+            DecisionNews(database.newest_decision, database.assignments_after),
+            RowNews(database.changed_procedures, _procedure_change, time.time),
+        ),
+        clock=time.time,
+    )
     nouns = (
         status,
         WorklistRoutes(
@@ -373,9 +385,11 @@ def _answers(
             mapping=mapping.studies,
             patients=mapping.patients,
             notifications=lambda study: database.list_notifications(study=study),
+            assignments=database.assignments_of,
             plugins=sources.orthanc.plugins,
             viewers=settings.viewers,
         ),
+        EventRoutes(events),
         PageRoutes(read_files()),
     )
     metrics = Metrics(
@@ -388,7 +402,15 @@ def _answers(
         clock=time.time,
     )
     router = Router(with_document(row for noun in nouns for row in noun.table()))
-    return _Answers(router, doctor, metrics)
+    return _Answers(router, doctor, metrics, events)
+
+
+def _notification_change(row: Notification) -> Change:
+    return Change(EventKind.NOTIFICATION, str(row.id), row.state.value, row.study)
+
+
+def _procedure_change(row: ProcedureRecord) -> Change:
+    return Change(EventKind.PROCEDURE, row.procedure.uid, row.procedure.state.value, row.study)
 
 
 # --- the plugin ------------------------------------------------------------------------------
@@ -463,6 +485,7 @@ class Plugin:
         os.environ.pop(QUERY_MARK, None)
         self._client.close()
         parts: list[_Part] = [
+            self._answers.events,
             self._answers.doctor,
             self._answers.metrics,
             self._completion.backlog,

@@ -15,6 +15,7 @@ from orthanc_openmrs.model import (
     Kind,
     NewNotification,
     Notification,
+    NotificationFilter,
     NotificationState,
     PersonsDecision,
     SeriesSummary,
@@ -36,15 +37,22 @@ class Records(Protocol):
     def notification(self, notification_id: int) -> Notification | None: ...
     def list_notifications(
         self,
-        state: NotificationState | None = None,
-        *,
+        *states: NotificationState,
         kind: Kind = Kind.COMPLETED,
         limit: int = 100,
         since: int = 0,
         study: str = "",
+        named: NotificationFilter | None = None,
         delivered_after: float = 0.0,
         newest_first: bool = False,
     ) -> list[Notification]: ...
+    def count_notifications(
+        self,
+        *states: NotificationState,
+        kind: Kind = Kind.COMPLETED,
+        named: NotificationFilter | None = None,
+        delivered_after: float = 0.0,
+    ) -> int: ...
     def decisions(self, notification: Notification) -> list[PersonsDecision]: ...
     def retry(self, notification: Notification, user: str) -> bool: ...
     def discard(self, notification: Notification, user: str) -> bool: ...
@@ -77,21 +85,27 @@ class Decisions:
 
     def notifications(
         self,
-        state: NotificationState | None,
-        *,
+        *states: NotificationState,
         kind: Kind,
+        named: NotificationFilter | None = None,
         limit: int,
         since: int,
         newest_first: bool = False,
-    ) -> list[Notification]:
-        """Notifications by id from `since` on, without those delivered long ago."""
-        return self._records.list_notifications(
-            state,
+    ) -> tuple[list[Notification], int]:
+        """Notifications by id from `since` on, without those delivered long ago; and how many
+        there are in all."""
+        oldest = self._clock() - self._keep_delivered
+        found = self._records.list_notifications(
+            *states,
             kind=kind,
+            named=named,
             limit=limit,
             since=since,
-            delivered_after=self._clock() - self._keep_delivered,
+            delivered_after=oldest,
             newest_first=newest_first,
+        )
+        return found, self._records.count_notifications(
+            *states, kind=kind, named=named, delivered_after=oldest
         )
 
     def notification(self, notification_id: int) -> tuple[Notification, list[PersonsDecision]]:

@@ -5,7 +5,7 @@ Decides: the words of a refusal, and how deep a body may be.
 
 import json
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -52,6 +52,27 @@ def one_of(choices: type[_Choice], request: Request, key: str) -> _Choice | None
     if text not in list(choices):
         raise HttpError(400, f"{key} must be one of " + ", ".join(choices))
     return choices(text)
+
+
+def some_of(choices: type[_Choice], request: Request, key: str) -> list[_Choice]:
+    """An argument of several words with commas between, each one of some; [] where it isn't
+    there."""
+    texts = [part.strip() for part in request.query.get(key, "").split(",") if part.strip()]
+    if any(text not in list(choices) for text in texts):
+        raise HttpError(400, f"{key} must be one of " + ", ".join(choices))
+    return [choices(text) for text in texts]
+
+
+def instant(request: Request, key: str) -> float:
+    """An argument that is a time in UTC, as the answers have it (20250703T120000Z); 0 where it
+    isn't there."""
+    text = request.query.get(key, "")
+    if not text:
+        return 0.0
+    try:
+        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise HttpError(400, f"{key} must be a time as 20250703T120000Z") from None
 
 
 def yes_or_no(request: Request, key: str) -> bool | None:

@@ -9,9 +9,23 @@ from typing import Any
 
 from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.errors import NotFound
-from orthanc_openmrs.model import Kind, Notification, NotificationState, StudySummary
-from orthanc_openmrs.rest.arguments import json_body, number, one_of, yes_or_no
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, moment, user_of
+from orthanc_openmrs.model import (
+    Kind,
+    Notification,
+    NotificationFilter,
+    NotificationState,
+    StudySummary,
+)
+from orthanc_openmrs.rest.arguments import instant, json_body, number, one_of, some_of, yes_or_no
+from orthanc_openmrs.rest.messages import (
+    HttpError,
+    Request,
+    Response,
+    answer,
+    moment,
+    page,
+    user_of,
+)
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import (
     COUNT,
@@ -51,6 +65,7 @@ NOTIFICATION = Keys[Notification](
         ),
         "LastError": (TEXT, lambda told: told.last_error),
         "Created": (MOMENT, lambda told: moment(told.created)),
+        "Changed": (MOMENT, lambda told: moment(told.changed)),
         "Delivered": (MOMENT, lambda told: moment(told.delivered)),
     }
 )
@@ -123,7 +138,11 @@ STUDY_IN_PATH = {"study": "an Orthanc ID or a StudyInstanceUID"}
 SINCE_ID = Parameter(
     "since", "the first ID", {"type": "integer", "minimum": 0, "maximum": LARGEST_SINCE}
 )
-STATE = Parameter("state", "only those in this state", choice(*NotificationState))
+STATE = Parameter("state", "only those in this state, or in these: held,failed", TEXT)
+STEP = Parameter("step", "only those of this ScheduledProcedureStepID", TEXT)
+REQUEST = Parameter("request", "only those of this RequestedProcedureID", TEXT)
+STUDY = Parameter("study", "only those of this study: an Orthanc ID or a StudyInstanceUID", TEXT)
+CHANGED = Parameter("changed", "only those whose state changed since: 20250703T120000Z", TEXT)
 NEWEST = Parameter("newest", "the newest first: since is the largest ID then, 0 for all", FLAG)
 KIND = Parameter("kind", "what is told of the step; completed by default", choice(*Kind))
 
@@ -144,7 +163,7 @@ class NotificationRoutes:
                 self.notifications,
                 "getNotifications",
                 "What is told OpenMRS",
-                query=(STATE, KIND, NEWEST, LIMIT, SINCE_ID),
+                query=(STATE, KIND, STEP, REQUEST, STUDY, CHANGED, NEWEST, LIMIT, SINCE_ID),
                 answer=array(_NOTIFICATION),
                 errors=(503,),
             ),
@@ -195,13 +214,30 @@ class NotificationRoutes:
         """GET /openmrs/notifications"""
         limit = number(request, "limit", LARGEST_PAGE, 1, LARGEST_PAGE)
         since = number(request, "since", 0, 0, LARGEST_SINCE)
-        state = one_of(NotificationState, request, "state")
+        states = some_of(NotificationState, request, "state")
         kind = one_of(Kind, request, "kind") or Kind.COMPLETED
         newest = yes_or_no(request, "newest") or False
-        found = self._decisions.notifications(
-            state, kind=kind, limit=limit, since=since, newest_first=newest
+        named = self._named(request)
+        found, total = self._decisions.notifications(
+            *states, kind=kind, named=named, limit=limit, since=since, newest_first=newest
         )
-        return answer([NOTIFICATION.describe(one) for one in found])
+        following = None
+        if len(found) == limit and (not newest or found[-1].id > 1):
+            following = {"since": str(found[-1].id + (-1 if newest else 1))}
+        return page([NOTIFICATION.describe(one) for one in found], request, total, following)
+
+    def _named(self, request: Request) -> NotificationFilter:
+        """Of what the notifications are that are asked for; a study may be told of that is gone."""
+        studies = None
+        if study := request.query.get("study", ""):
+            found = self._look_up_study(study)
+            studies = frozenset((study, found) if found else (study,))
+        return NotificationFilter(
+            step=request.query.get("step", ""),
+            request=request.query.get("request", ""),
+            studies=studies,
+            changed_since=instant(request, "changed"),
+        )
 
     def notification(self, request: Request, id: str) -> Response:  # noqa: A002 - its name in the path
         """GET /openmrs/notifications/{id}"""

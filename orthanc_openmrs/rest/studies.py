@@ -14,9 +14,17 @@ from orthanc_openmrs.mapping.ownership import Source, is_uuid
 from orthanc_openmrs.mapping.patients import Patients, Person, ToldBy
 from orthanc_openmrs.mapping.search import LONGEST_SEARCH
 from orthanc_openmrs.mapping.viewers import ViewerSettings, prefix_of, viewer_links
-from orthanc_openmrs.model import Notification
+from orthanc_openmrs.model import Notification, PersonsDecision
 from orthanc_openmrs.rest.arguments import days, json_body, number, yes_or_no
-from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, page, user_of
+from orthanc_openmrs.rest.messages import (
+    HttpError,
+    Request,
+    Response,
+    answer,
+    moment,
+    page,
+    user_of,
+)
 from orthanc_openmrs.rest.notifications import NOTIFICATION, STUDY_IN_PATH
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import (
@@ -26,6 +34,7 @@ from orthanc_openmrs.rest.schemas import (
     LARGEST_PAGE,
     LARGEST_SINCE,
     LIMIT,
+    MOMENT,
     NAME,
     SINCE,
     TEXT,
@@ -107,7 +116,15 @@ _KEYS: dict[str, Schema] = {
 _STUDY = Named("Study", record(**_KEYS))
 _STUDY_AND_NOTIFICATIONS = Named(
     "StudyAndNotifications",
-    record(**_KEYS, Notifications={"type": "array", "items": record(**NOTIFICATION.schemas)}),
+    record(
+        **_KEYS,
+        Notifications={"type": "array", "items": record(**NOTIFICATION.schemas)},
+        Decisions={
+            "type": "array",
+            "items": record(At=MOMENT, User=TEXT, Action=TEXT, Patient=TEXT),
+            "description": "who said whose it is, the oldest first",
+        },
+    ),
 )
 FINDING = Keys[Evidence](
     {
@@ -172,6 +189,7 @@ class StudyRoutes:
         mapping: PatientMapping,
         patients: Patients,
         notifications: Callable[[str], list[Notification]],
+        assignments: Callable[[str], list[PersonsDecision]],
         plugins: Callable[[], Collection[str]],
         viewers: ViewerSettings,
     ) -> None:
@@ -179,6 +197,7 @@ class StudyRoutes:
         self._mapping = mapping
         self._patients = patients
         self._notifications = notifications
+        self._assignments = assignments
         self._plugins = plugins
         self._viewers = viewers
 
@@ -376,6 +395,15 @@ class StudyRoutes:
             {
                 **self._describe(found, request),
                 "Notifications": [NOTIFICATION.describe(one) for one in told],
+                "Decisions": [
+                    {
+                        "At": moment(one.at),
+                        "User": one.user,
+                        "Action": one.action,
+                        "Patient": one.named,
+                    }
+                    for one in self._assignments(found.head.study)
+                ],
             }
         )
 

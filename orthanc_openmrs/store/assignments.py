@@ -49,7 +49,8 @@ class Assignments(Aggregate):
                     if updated.rowcount == 0:
                         return False
                 action = "assign" if patient_id else "unassign"
-                record(connection, at=now, user=user, action=action, study=study)
+                patient = patient_id or expected or ""
+                record(connection, at=now, user=user, action=action, study=study, named=patient)
         except StoreError:
             if expected is None and study in self.assigned([study]):
                 return False  # another person was faster

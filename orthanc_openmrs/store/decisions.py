@@ -23,6 +23,8 @@ decisions = sa.Table(
 )
 """What a person decided, and who it was; `named` is what the study named then."""
 
+_ASSIGNMENTS = ("assign", "unassign")
+
 _DECISIONS = sa.select(
     decisions.c.at,
     decisions.c.user,
@@ -44,6 +46,28 @@ class Decisions(Aggregate):
     def decisions(self, notification: Notification) -> list[PersonsDecision]:
         """What persons decided about a notification, the oldest first."""
         query = _DECISIONS.where(decisions.c.notification == notification.id)
+        with self._transaction() as connection:
+            return [PersonsDecision(*row) for row in connection.execute(query)]
+
+    def newest_decision(self) -> int:
+        """The number of the newest decision, 0 where there is none."""
+        with self._transaction() as connection:
+            return connection.scalar(sa.select(sa.func.max(decisions.c.id))) or 0
+
+    def assignments_after(self, number: int, limit: int = 1000) -> list[tuple[int, str, str]]:
+        """Decisions whose a study is, after a number: theirs, the study and the action."""
+        query = (
+            sa.select(decisions.c.id, decisions.c.study, decisions.c.action)
+            .where(decisions.c.id > number, decisions.c.action.in_(_ASSIGNMENTS))
+            .order_by(decisions.c.id)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+    def assignments_of(self, study: str) -> list[PersonsDecision]:
+        """What persons said of whose a study is, the oldest first; `named` is the patient."""
+        query = _DECISIONS.where(decisions.c.study == study, decisions.c.action.in_(_ASSIGNMENTS))
         with self._transaction() as connection:
             return [PersonsDecision(*row) for row in connection.execute(query)]
 

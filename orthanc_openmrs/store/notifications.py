@@ -5,7 +5,7 @@ Decides: what is due, what is the same as what is there already. Every change of
 OpenMRS is.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from orthanc_openmrs.model import (
     LinkedStep,
     NewNotification,
     Notification,
+    NotificationFilter,
     NotificationState,
     StepIdentity,
 )
@@ -72,6 +73,7 @@ notifications = sa.Table(
     sa.Index("notifications_uid", "study_instance_uid"),
     sa.Index("notifications_patient", sa.text("lower(patient_id)")),
     sa.Index("notifications_delivered", "delivered"),
+    sa.Index("notifications_changed", "changed"),
     sa.Index(
         "notifications_live",
         "study",
@@ -231,6 +233,32 @@ LINKS = sa.and_(
 nothing, and what is told of a completed step counts before what was told of one in progress."""
 
 
+def _like(
+    states: Collection[NotificationState],
+    kind: Kind,
+    study: str,
+    named: NotificationFilter | None,
+    delivered_after: float,
+) -> Iterator[sa.ColumnElement[bool]]:
+    columns = notifications.c
+    yield columns.kind == kind.value
+    yield sa.or_(columns.state != _DELIVERED, columns.delivered >= delivered_after)
+    if states:
+        yield columns.state.in_(sorted({state.value for state in states}))
+    if study:
+        yield columns.study == study
+    if named is None:
+        return
+    if named.step:
+        yield columns.scheduled_procedure_step_id == named.step
+    if named.request:
+        yield columns.requested_procedure_id == named.request
+    if named.studies is not None:
+        yield columns.study.in_(sorted(named.studies))
+    if named.changed_since:
+        yield columns.changed >= named.changed_since
+
+
 class Notifications(Aggregate):
     """The notifications."""
 
@@ -351,33 +379,48 @@ class Notifications(Aggregate):
 
     def list_notifications(
         self,
-        state: NotificationState | None = None,
-        *,
+        *states: NotificationState,
         kind: Kind = Kind.COMPLETED,
         limit: int = 100,
         since: int = 0,
         study: str = "",
+        named: NotificationFilter | None = None,
         delivered_after: float = 0.0,
         newest_first: bool = False,
     ) -> list[Notification]:
-        """Notifications by id from `since` on; without those delivered before a moment.
+        """Notifications by id from `since` on, in one of these states (none: in any); without
+        those delivered before a moment.
 
         `newest_first`: the other way round, from `since` down; 0 is the newest.
         """
         first = notifications.c.id <= since if newest_first else notifications.c.id >= since
         query = sa.select(notifications).where(
-            notifications.c.kind == kind.value,
+            *_like(states, kind, study, named, delivered_after),
             *([first] if since or not newest_first else []),
-            sa.or_(
-                notifications.c.state != _DELIVERED, notifications.c.delivered >= delivered_after
-            ),
         )
-        if state is not None:
-            query = query.where(notifications.c.state == state.value)
-        if study:
-            query = query.where(notifications.c.study == study)
         order = notifications.c.id.desc() if newest_first else notifications.c.id
         return self._all(query.order_by(order).limit(limit))
+
+    def count_notifications(
+        self,
+        *states: NotificationState,
+        kind: Kind = Kind.COMPLETED,
+        named: NotificationFilter | None = None,
+        delivered_after: float = 0.0,
+    ) -> int:
+        """How many these are."""
+        query = sa.select(sa.func.count()).where(*_like(states, kind, "", named, delivered_after))
+        with self._transaction() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def changed_notifications(self, since: float, limit: int = 1000) -> list[Notification]:
+        """Notifications of any kind whose state changed at a moment or later, in that order."""
+        return self._all(
+            sa.select(notifications)
+            .where(notifications.c.changed >= since)
+            .order_by(notifications.c.changed, notifications.c.id)
+            .limit(limit)
+        )
 
     def notification(self, notification_id: int) -> Notification | None:
         """One notification."""

@@ -302,6 +302,17 @@ class Procedures(Aggregate):
         with self._transaction() as connection:
             return [_record(row) for row in connection.execute(query)]
 
+    def changed_procedures(self, since: float, limit: int = 1000) -> list[ProcedureRecord]:
+        """Steps that changed at a moment or later, in that order."""
+        query = (
+            sa.select(*_SUMMARY)
+            .where(procedures.c.changed >= since)
+            .order_by(procedures.c.changed, procedures.c.id)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
     def procedure_counts(self) -> dict[str, int]:
         """How many there are in each state, and under "missing" those that lack images."""
         by_state = sa.select(procedures.c.state, sa.func.count()).group_by(procedures.c.state)

@@ -5,9 +5,10 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -445,3 +446,34 @@ def _metrics(orthanc: ScratchOrthanc) -> dict[str, float]:
         for row in rows
         if row and row[0].startswith(PREFIX)
     }
+
+
+def test_a_program_follows_what_changes_and_waits_for_it(
+    openmrs: Standin, orthanc: ScratchOrthanc
+) -> None:
+    def ask(**query: str) -> Any:
+        return orthanc.get("/openmrs/events", params=query)
+
+    begun = ask()
+    assert (begun["Events"], begun["Reset"]) == ([], False)
+    started = time.monotonic()
+    assert ask(since=begun["Cursor"], wait="1")["Events"] == []
+    assert time.monotonic() - started >= 0.9
+    requests_of(openmrs, 1)
+    told = ask(since=begun["Cursor"], wait="20")
+    assert [(one["Kind"], one["State"]) for one in told["Events"]] == [("step", "scheduled")]
+    step = told["Events"][0]["ID"]
+    assert orthanc.get(f"/openmrs/worklist/{step}")["Status"] == "scheduled"
+    assert ask(since="0-0")["Reset"] is True
+    # Nobody who waits keeps Orthanc from stopping.
+    waiting = threading.Thread(target=_wait_for_ever, args=(orthanc, told["Cursor"]))
+    waiting.start()
+    started = time.monotonic()
+    orthanc.stop()
+    assert time.monotonic() - started < 10
+    waiting.join(10)
+
+
+def _wait_for_ever(orthanc: ScratchOrthanc, cursor: str) -> None:
+    with suppress(OSError, http.client.HTTPException):  # Orthanc may stop before it answers
+        _ask(orthanc, "GET", f"/openmrs/events?since={cursor}&wait=25", b"", {})

@@ -15,6 +15,7 @@ from orthanc_openmrs.completion.acquisitions import NO_ACQUISITION
 from orthanc_openmrs.completion.evidence import SHORTEST_CUT
 from orthanc_openmrs.completion.study import LOOKED_AT
 from orthanc_openmrs.config import SCHEMA, SECTION, Settings, read_settings
+from orthanc_openmrs.events import KEPT, EventKind
 from orthanc_openmrs.mapping.candidates import Evidence
 from orthanc_openmrs.mapping.finder import MOST_STUDIES
 from orthanc_openmrs.mapping.likeness import LONGEST_NAME, MOST_WORDS
@@ -22,6 +23,7 @@ from orthanc_openmrs.mapping.mapping import MOST_RANKED
 from orthanc_openmrs.mapping.search import LONGEST_SEARCH
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
 from orthanc_openmrs.openmrs.imaging_list import MAX_STEPS
+from orthanc_openmrs.rest.events import LONGEST_WAIT
 from orthanc_openmrs.rest.messages import CODES, OTHER_CODES, REASONS
 from orthanc_openmrs.rest.router import LARGEST_BODY
 from orthanc_openmrs.rest.schemas import LARGEST_PAGE
@@ -304,6 +306,13 @@ def test_every_argument_and_every_word_for_a_state_is_documented(app: Applicatio
     assert f"from {SHORTEST_SEARCH} to {LONGEST_SEARCH} characters" in patients
     assert f"{USUAL_CANDIDATES} if it isn't given, {MOST_PATIENTS} at most" in patients
     assert f"Up to {MOST_STUDIES:,} studies" in studies
+    events = section(read(REST), "GET /openmrs/events")
+    refused = json.loads(app.ask("/events", x="1").body)["Details"]
+    assert arguments(events) == set(refused.removeprefix("arguments are: ").split(", "))
+    kinds = [row[0].strip("`") for row in table(events, "kind | `ID` and `State`")]
+    assert kinds == [kind.value for kind in EventKind]
+    assert f"{LONGEST_WAIT} at most" in events
+    assert f"The last {KEPT:,} are kept" in events
     told = section(read(REST), "GET /openmrs/notifications")
     refused = json.loads(app.ask("/notifications", x="1").body)["Details"]
     assert arguments(told) == set(refused.removeprefix("arguments are: ").split(", "))

@@ -97,6 +97,7 @@ _INDEXES = (
     "CREATE INDEX notifications_uid ON notifications (study_instance_uid)",
     "CREATE INDEX notifications_patient ON notifications (lower(patient_id))",
     "CREATE INDEX notifications_delivered ON notifications (delivered)",
+    "CREATE INDEX notifications_changed ON notifications (changed)",
     """
     CREATE UNIQUE INDEX notifications_live ON notifications (
         study, life, requested_procedure_id, scheduled_procedure_step_id, patient_id,

@@ -287,7 +287,11 @@ def test_notifications_are_listed_by_id(
     office.has(FAILED, "15")
     office.has(PENDING, "16")
     office.has(HELD, study="t")
-    found = office.decisions.notifications(state, kind=Kind.COMPLETED, limit=limit, since=since)
+    states = [state] if state else []
+    found, total = office.decisions.notifications(
+        *states, kind=Kind.COMPLETED, limit=limit, since=since
+    )
+    assert total == {None: 4, FAILED: 1, HELD: 1, DISCARDED: 0}[state]
     assert [n.scheduled_procedure_step_id for n in found] == steps
 
 
@@ -302,7 +306,7 @@ def test_what_was_delivered_long_ago_is_listed_no_more_and_in_progress_apart(
     office.database.decide_study(due, "", "", [row])
 
     def listed(kind: Kind) -> list[str]:
-        found = office.decisions.notifications(None, kind=kind, limit=100, since=0)
+        found, _ = office.decisions.notifications(kind=kind, limit=100, since=0)
         return [n.scheduled_procedure_step_id for n in found]
 
     office.clock.now += 500

@@ -197,6 +197,7 @@ class Clinic:
                 mapping=self.mapping,
                 patients=nobody(),
                 notifications=lambda study: self.database.list_notifications(study=study),
+                assignments=self.database.assignments_of,
                 plugins=studies.plugins,
                 viewers=viewer_settings({}),
             ).table()
@@ -271,7 +272,7 @@ def test_a_study_is_described_without_opening_an_instance(clinic: Clinic) -> Non
             "DICOMweb": "/dicom-web/",
         },
     }
-    assert clinic.get("/studies/1.1") == found | {"Notifications": []}
+    assert clinic.get("/studies/1.1") == found | {"Notifications": [], "Decisions": []}
 
 
 DECIDED: list[tuple[str, str, str, bytes, int, tuple[str | None, str | None], str]] = [

@@ -16,6 +16,7 @@ from orthanc_openmrs.completion.backlog import Backlog, Known
 from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.doctor.findings import Finding, ok, warning
 from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.events import Events, StepNews
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
@@ -30,6 +31,7 @@ from orthanc_openmrs.model import (
     StepIdentity,
     StepStatus,
 )
+from orthanc_openmrs.rest.events import EventRoutes
 from orthanc_openmrs.rest.messages import (
     HttpError,
     Request,
@@ -106,6 +108,7 @@ class Application:
         self.orthanc.has("27f7126f-4f66fb14-03f4081b-f9341db2-53925988", 1, ALICE)
         self.orthanc.has("e0000000-00000000-00000000-00000000-00000000", 2, "SCAN-2")
         studies = OrthancStudies(self.orthanc)
+        self.events = Events((StepNews(lambda: self.worklist.snapshot),), clock=self.clock)
         nouns = (
             StatusRoutes(
                 worklist=self.worklist,
@@ -135,9 +138,11 @@ class Application:
                     timeout=1,
                 ),
                 notifications=lambda study: self.database.list_notifications(study=study),
+                assignments=self.database.assignments_of,
                 plugins=studies.plugins,
                 viewers=ViewerSettings(),
             ),
+            EventRoutes(self.events),
             PageRoutes(read_files()),
         )
         self.router = Router(with_document(row for noun in nouns for row in noun.table()))
@@ -505,6 +510,7 @@ def test_a_notification_is_shown_with_its_times_and_decisions(app: Application) 
         "NextAttempt": moment(NOON),
         "LastError": "",
         "Created": moment(NOON),
+        "Changed": moment(NOON),
         "Delivered": None,
     }
     assert (delivered["Delivered"], delivered["NextAttempt"]) == (moment(NOON), None)

@@ -18,6 +18,7 @@ from orthanc_openmrs.model import (
     Named,
     NamedBy,
     NewNotification,
+    NotificationFilter,
     NotificationState,
     StepIdentity,
     StudyChange,
@@ -921,3 +922,52 @@ def test_a_study_that_is_held_after_a_persons_report_is_shown(database: Database
     database.report([new(evidence="person")], "alice")
     decide(database, held(reason="more images, of another patient"))
     assert states(database) == [("", DISCARDED), ("14", PENDING), ("", HELD)]
+
+
+def test_notifications_are_found_by_what_they_name_and_since_when(database: Database) -> None:
+    database.note_study("s")
+    (due,) = database.due_studies()
+    rows = [
+        NewNotification("s", "1.2", PENDING, step=StepIdentity("7", "14")),
+        NewNotification("s", "1.2", HELD, step=StepIdentity("8", "15")),
+        NewNotification("s", "1.2", FAILED, step=StepIdentity("8", "16")),
+    ]
+    database.decide_study(due, "", "", rows)
+
+    def found(*states: NotificationState, **named: Any) -> list[str]:
+        wanted = NotificationFilter(**named)
+        told = database.list_notifications(*states, named=wanted)
+        assert database.count_notifications(*states, named=wanted) == len(told)
+        return [one.scheduled_procedure_step_id for one in told]
+
+    assert found(HELD, FAILED) == ["15", "16"]
+    assert found(step="15") == ["15"]
+    assert found(request="8") == ["15", "16"]
+    assert found(PENDING, request="8") == []
+    assert found(studies=frozenset(["s", "t"])) == ["14", "15", "16"]
+    assert found(studies=frozenset()) == []
+    (first, *_) = database.list_notifications()
+    assert found(changed_since=first.changed) == ["14", "15", "16"]
+    assert found(changed_since=first.changed + 1) == []
+    assert len(database.changed_notifications(first.changed)) == 3
+    assert database.changed_notifications(first.changed + 1) == []
+
+
+def test_who_said_whose_a_study_is_is_kept_whole(database: Database) -> None:
+    newest = database.newest_decision()
+    assert database.assign("s", "ALICE", "ana", None)
+    assert database.assign("s", "BOB", "ben", "ALICE")
+    assert database.assign("s", "", "ana", "BOB")
+    told = [(one.user, one.action, one.named) for one in database.assignments_of("s")]
+    assert told == [
+        ("ana", "assign", "ALICE"),
+        ("ben", "assign", "BOB"),
+        ("ana", "unassign", "BOB"),
+    ]
+    after = database.assignments_after(newest)
+    assert [(study, action) for _, study, action in after] == [
+        ("s", "assign"),
+        ("s", "assign"),
+        ("s", "unassign"),
+    ]
+    assert database.assignments_after(after[-1][0]) == []
