@@ -79,8 +79,16 @@ PROBLEMS = {
     "credentials": "OpenMRS refuses the sign-in: check ImagingWorklistUsername and "
     "ImagingWorklistPassword",
     "single-sign-on": "OpenMRS sends this account to its single sign-on: allow Basic sign-in for "
-    "the account in OpenMRS",
+    "the account in OpenMRS, or set OpenMRS.BearerToken",
+    "token-refused": "the identity provider gives no access token: check OpenMRS.BearerToken's "
+    "ClientID, ClientSecret and Scope",
+    "token-server": "the identity provider can't be asked for an access token: check "
+    "OpenMRS.BearerToken's TokenURL, and that it runs",
     "privilege": "OpenMRS refuses this account: give it the role Imaging Manager",
+    "orders-privilege": "OpenMRS refuses this account its orders: give it the privileges Get "
+    "Orders, Get Order Types, Get Concepts, Get Care Settings and Edit Orders",
+    "orders-unknown": "OpenMRS knows none of the order types: check OpenMRS.Orders.OrderTypes, "
+    "and that OpenMRS's core is 2.3 or later",
     "not-found": "OpenMRS has no such route: check ImagingWorklistURL",
     "module-too-old": "OpenMRS's Imaging module gives no worklist: update OpenMRS's Imaging module "
     "to 1.1.5 or later",

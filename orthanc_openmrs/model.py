@@ -7,6 +7,7 @@ that they feed.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -26,9 +27,17 @@ class StepStatus(StrEnum):
         return self not in (StepStatus.COMPLETED, StepStatus.REJECTED)
 
 
+class Source(StrEnum):
+    """Where a request comes from: OpenMRS's Imaging module, or OpenMRS's own orders."""
+
+    IMAGING = "imaging"
+    ORDERS = "orders"
+
+
 @dataclass(frozen=True, slots=True)
 class ProcedureStep:
-    """One item of `ScheduledProcedureStepSequence`, as OpenMRS wrote it."""
+    """One item of `ScheduledProcedureStepSequence`, as OpenMRS wrote it. `withheld` says why its
+    source doesn't let it be offered, though it's open; "" where it does."""
 
     scheduled_procedure_step_id: str
     status: StepStatus
@@ -40,11 +49,18 @@ class ProcedureStep:
     description: str = ""
     scheduled_station_name: str = ""
     location: str = ""
+    withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImagingRequest:
-    """One element of OpenMRS's list: a requested procedure with its steps."""
+    """One element of OpenMRS's list: a requested procedure with its steps.
+
+    Of one of OpenMRS's own orders there are, too: the order's `order_uuid`, the patient's
+    `structured_name` ("Family^Given^…"), the RequestedProcedureIDs of the orders whose place it
+    took (`predecessors`), and `instead`, the RequestedProcedureID of the request that is the same
+    exam: images are never linked to an order that has one.
+    """
 
     requested_procedure_id: str
     accession_number: str = ""
@@ -57,6 +73,11 @@ class ImagingRequest:
     description: str = ""
     priority: str = ""
     steps: tuple[ProcedureStep, ...] = ()
+    source: Source = Source.IMAGING
+    order_uuid: str = ""
+    structured_name: str = ""
+    predecessors: tuple[str, ...] = ()
+    instead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,52 @@ class RequestList:
     requests: tuple[ImagingRequest, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     generation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousOrder:
+    """An order that another one revises or renews."""
+
+    uuid: str
+    number: str
+    fulfiller_status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One of OpenMRS's own orders, as core REST has it. `fulfiller_status` is "" where nobody took
+    it. `concept_uuid` is "" where the account may not see concepts; `concept_codes` are its
+    mappings, as "LOINC:24627-2". `previous` are the orders that it revises or renews, the one
+    before it first; moments have the zone that OpenMRS wrote."""
+
+    uuid: str
+    number: str
+    action: str = "NEW"
+    urgency: str = ""
+    fulfiller_status: str = ""
+    activated: datetime | None = None
+    scheduled: datetime | None = None
+    stopped: datetime | None = None
+    expires: datetime | None = None
+    voided: bool = False
+    concept_uuid: str = ""
+    concept_name: str = ""
+    concept_codes: tuple[str, ...] = ()
+    orderer: str = ""
+    patient_id: str = ""
+    patient_name: str = field(default="", repr=False)
+    structured_name: str = field(default="", repr=False)
+    patient_birth_date: str = field(default="", repr=False)
+    patient_sex: str = field(default="", repr=False)
+    previous: tuple[PreviousOrder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderList:
+    """OpenMRS's own orders as read: the good ones, and those that were not."""
+
+    orders: tuple[Order, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def read_list(body: bytes) -> RequestList:
     problems: list[str] = []
     generation = ""
     steps, most_parts = 0, FEW_PARTS + len(body) // LEAST_PART
-    for position, element in enumerate(_elements(body)):
+    for position, element in enumerate(elements(body)):
         if position + steps + len(rejected) > most_parts:
             raise OpenMRSError("not-a-list", f"the answer has more than {most_parts} parts")
         if isinstance(element, Rejected):
@@ -193,7 +193,7 @@ _ROWS = (
 """What the row may be that fails a whole list, by the exception's words."""
 
 
-def _elements(body: bytes) -> Iterator[object]:
+def elements(body: bytes) -> Iterator[object]:
     """The elements of a JSON array, one at a time.
 
     One at a time, because a callback of Orthanc may want the interpreter meanwhile, and

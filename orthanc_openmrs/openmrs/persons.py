@@ -39,6 +39,11 @@ def read_person_name(body: bytes) -> str:
         name = json.loads(body)["person"]["preferredName"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
+    return structured_name(name)
+
+
+def structured_name(name: object) -> str:
+    """ "Family^Given^Middle^Prefix^Suffix" of a name of core REST, "" where it is none."""
     return "^".join(_components(name)).rstrip("^") if isinstance(name, dict) else ""
 
 

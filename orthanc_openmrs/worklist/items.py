@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from sys import intern
 
-from orthanc_openmrs.model import ImagingRequest, ProcedureStep, StepStatus
+from orthanc_openmrs.model import ImagingRequest, ProcedureStep, Source, StepStatus
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.attributes import KNOWN, POSITION
 from orthanc_openmrs.worklist.charset import is_legible
@@ -152,7 +152,9 @@ class PersonNames:
 
     def known(self, request: ImagingRequest) -> str:
         """The structured name of a request's patient, "" where it isn't known."""
-        return self.structured.get((request.patient_id, request.patient_name), "")
+        return request.structured_name or self.structured.get(
+            (request.patient_id, request.patient_name), ""
+        )
 
     def of(self, request: ImagingRequest) -> Value:
         """The PatientName of a request."""
@@ -227,10 +229,12 @@ def _build_item(
     if made["AccessionNumber"] in shared.accessions:
         problems["AccessionNumber"] = "is, in 16 characters, that of another request too"
 
+    # An order has a date by exception, and a machine where the configuration says so.
+    lacking = adjusted if request.source is Source.ORDERS else problems
     undated = not made["ScheduledProcedureStepStartDate"]
     if undated:
         made["ScheduledProcedureStepStartDate"] = today
-        _substituted(problems, "ScheduledProcedureStepStartDate", "offered as of today")
+        _substituted(problems, lacking, "ScheduledProcedureStepStartDate", "offered as of today")
     if not made["ScheduledProcedureStepStartTime"] and (
         time := values.time_of_date(step.start_date)
     ):
@@ -240,9 +244,9 @@ def _build_item(
     untimed = not made["ScheduledProcedureStepStartTime"]
     if untimed:
         made["ScheduledProcedureStepStartTime"] = NO_TIME
-        _substituted(problems, "ScheduledProcedureStepStartTime", "offered at 00:00:00")
+        _substituted(problems, lacking, "ScheduledProcedureStepStartTime", "offered at 00:00:00")
     if not made["ScheduledStationAETitle"]:
-        _substituted(problems, "ScheduledStationAETitle", "offered to every station")
+        _substituted(problems, lacking, "ScheduledStationAETitle", "offered to every station")
 
     # Type 1C without code sequences: one of the descriptions must say what is to be done.
     described = made["RequestedProcedureDescription"] or made["ScheduledProcedureStepDescription"]
@@ -276,8 +280,12 @@ def _uid_of_openmrs(request: ImagingRequest, shared: Shared) -> Value:
     return Value(uid)
 
 
-def _substituted(problems: dict[str, str], keyword: str, remedy: str) -> None:
-    problems[keyword] = f"{problems.get(keyword, 'is empty')}; {remedy}"
+def _substituted(
+    problems: dict[str, str], lacking: dict[str, str], keyword: str, remedy: str
+) -> None:
+    """What was wrong stays a problem; what is only missing is told as `lacking`."""
+    told = problems if keyword in problems else lacking
+    told[keyword] = f"{problems.get(keyword, 'is empty')}; {remedy}"
 
 
 def _reason(
@@ -286,6 +294,8 @@ def _reason(
     """Why the step isn't offered; the first reason that holds."""
     if not step.status.is_open:
         return f"the step is {step.status}"
+    if step.withheld:
+        return step.withheld
     for keyword in _REQUIRED:
         if not made[keyword]:
             return f"{keyword} {problems.get(keyword, 'is empty')}"

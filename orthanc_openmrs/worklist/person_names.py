@@ -99,7 +99,11 @@ class NameBook(Worker):
 
     def want(self, items: Iterable[WorklistItem]) -> None:
         """Look up the patients of these items who aren't known yet."""
-        people = {(item.request.patient_id, item.request.patient_name) for item in items}
+        people = {
+            (item.request.patient_id, item.request.patient_name)
+            for item in items
+            if not item.request.structured_name
+        }
         new = [person for person in people if self._is_new(person)]
         if new:
             with self._condition:
