@@ -22,6 +22,7 @@ from orthanc_openmrs.completion.evidence import DEFAULT, EVIDENCE
 from orthanc_openmrs.errors import ConfigurationError
 from orthanc_openmrs.mapping.viewers import ViewerSettings, viewer_settings
 from orthanc_openmrs.mpps.settings import ProcedureSettings, procedure_settings, section_schema
+from orthanc_openmrs.openmrs.sign_in import TokenClient
 from orthanc_openmrs.worklist.charset import CODECS, STATION_CHARSETS, codec_of
 from orthanc_openmrs.worklist.matching import Station
 
@@ -29,6 +30,7 @@ _AE_TITLE = {"type": "string", "pattern": r"^(?=.*[^ ])[ -\[\]-~]{1,16}\Z"}
 _DAYS = {"type": "integer", "minimum": 0, "maximum": 36500}
 _URL = {"type": "string", "pattern": r"^https?://[^/\s]+\S*\Z"}
 _FILE = {"type": "string", "minLength": 1}
+_TEXT = {"type": "string", "minLength": 1}
 
 _FIRST_USER_METADATA = 1024
 
@@ -77,6 +79,17 @@ SECTION: dict[str, Any] = {
         "KeepDelivered": {"type": "number", "minimum": 0, "maximum": 36500, "default": 90},
         "ExplorerButtons": {"type": "boolean", "default": True},
         "Debug": {"type": "boolean", "default": False},
+        "BearerToken": {
+            "type": "object",
+            "additionalProperties": False,
+            "default": {},
+            "properties": {
+                "TokenURL": _URL,
+                "ClientID": _TEXT,
+                "ClientSecret": _TEXT,
+                "Scope": {"type": "string"},
+            },
+        },
         "MPPS": section_schema(_AE_TITLE),
     },
 }
@@ -107,6 +120,7 @@ class Settings:
     update_url: str
     username: str
     password: str = field(repr=False)
+    token_client: TokenClient | None
     rest_url: str
     refresh_interval: float
     max_staleness: float
@@ -161,6 +175,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         update_url=configuration["ImagingUpdateRequestStatus"],
         username=configuration.get("ImagingWorklistUsername", ""),
         password=configuration.get("ImagingWorklistPassword", ""),
+        token_client=_token_client(section["BearerToken"]),
         rest_url=section.get("RestURL") or _rest_url(worklist_url),
         refresh_interval=section["RefreshInterval"],
         max_staleness=section["MaxStaleness"],
@@ -313,7 +328,16 @@ def _check_database(url: str) -> None:
 
 def _exposures(configuration: Mapping[str, Any], section: Mapping[str, Any]) -> Iterator[str]:
     """What a hospital should not let stay, though it works."""
+    token_url = section["BearerToken"].get("TokenURL", "")
+    if not token_url and ":" in configuration.get("ImagingWorklistUsername", "") + str(
+        configuration.get("ImagingWorklistPassword", "")
+    ):
+        yield (
+            "ImagingWorklistUsername or ImagingWorklistPassword has a colon: OpenMRS splits a "
+            "sign-in at every one, and never takes it"
+        )
     for key, url in (
+        ("OpenMRS.BearerToken.TokenURL", token_url),
         ("ImagingWorklistURL", configuration["ImagingWorklistURL"]),
         ("ImagingUpdateRequestStatus", configuration["ImagingUpdateRequestStatus"]),
         ("OpenMRS.RestURL", section.get("RestURL", "")),
@@ -360,6 +384,20 @@ def _codec(configuration: Mapping[str, Any]) -> tuple[str, list[str]]:
         f"DefaultEncoding is {encoding}: names that it can't hold are sent in Latin letters; set "
         '"DefaultEncoding": "Utf8" for scanners that can read Unicode'
     ]
+
+
+def _token_client(section: Mapping[str, str]) -> TokenClient | None:
+    if not section:
+        return None
+    for key in ("TokenURL", "ClientID", "ClientSecret"):
+        if key not in section:
+            raise ConfigurationError(
+                f"OpenMRS.BearerToken.{key}", "is missing: a bearer token can't be had without it"
+            )
+    _check_url("OpenMRS.BearerToken.TokenURL", section["TokenURL"])
+    return TokenClient(
+        section["TokenURL"], section["ClientID"], section["ClientSecret"], section.get("Scope", "")
+    )
 
 
 def _stable_age(configuration: Mapping[str, Any]) -> float:

@@ -2,14 +2,14 @@
 
 from orthanc_openmrs.config import Settings
 from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.sign_in import MAX_TOKEN, BearerToken, Password, SignIn
 from orthanc_openmrs.openmrs.transport import Transport
 
 
 def connect(settings: Settings, longest: float = 3600) -> OpenMRSClient:
     """The configured OpenMRS; none of its exchanges takes longer than `longest` seconds."""
     transport = Transport(
-        username=settings.username,
-        password=settings.password,
+        sign_in=_sign_in(settings, longest),
         verify=settings.verify,
         client_certificate=settings.client_certificate,
         debug=settings.debug,
@@ -22,4 +22,23 @@ def connect(settings: Settings, longest: float = 3600) -> OpenMRSClient:
         timeout=min(settings.timeout, longest),
         update_timeout=min(settings.update_timeout, longest),
         max_response_size=settings.max_response_size,
+    )
+
+
+def _sign_in(settings: Settings, longest: float) -> SignIn | None:
+    client = settings.token_client
+    if client is None:
+        return Password(settings.username, settings.password) if settings.username else None
+    # No Debug here: what it is given is a secret.
+    provider = Transport(
+        sign_in=client.sign_in(),
+        verify=settings.verify,
+        client_certificate=settings.client_certificate,
+    )
+    timeout = min(settings.timeout, longest)
+    return BearerToken(
+        lambda: provider.ask(
+            "POST", client.url, timeout=timeout, limit=MAX_TOKEN, form=client.form
+        ),
+        patience=2 * timeout,
     )

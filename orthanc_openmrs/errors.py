@@ -84,6 +84,8 @@ PROBLEMS = {
     "ClientID, ClientSecret and Scope",
     "token-server": "the identity provider can't be asked for an access token: check "
     "OpenMRS.BearerToken's TokenURL, and that it runs",
+    "token-unknown": "OpenMRS refuses the identity provider's token: check that OpenMRS knows the "
+    "account of OpenMRS.BearerToken's ClientID",
     "privilege": "OpenMRS refuses this account: give it the role Imaging Manager",
     "orders-privilege": "OpenMRS refuses this account its orders: give it the privileges Get "
     "Orders, Get Order Types, Get Concepts, Get Care Settings and Edit Orders",

@@ -177,7 +177,7 @@ def worklist(case: Case) -> Iterator[Finding]:
     try:
         case.answer = client.try_list()
     except OpenMRSError as problem:
-        yield _refusal("list", problem.kind, str(problem), client)
+        yield _refusal(case, client, "list", problem.kind, str(problem))
         return
     took = time.monotonic() - started
     refused = refusal(case.answer)
@@ -187,7 +187,7 @@ def worklist(case: Case) -> Iterator[Finding]:
         except OpenMRSError as problem:
             refused = problem
     if refused is not None:
-        yield _refusal("list", refused.kind, str(refused), client)
+        yield _refusal(case, client, "list", refused.kind, str(refused))
         return
     size = f"{len(case.answer.body) / 1024:.0f} KiB in {took:.1f} s"
     if took > settings.timeout / 2:
@@ -207,7 +207,7 @@ def _read(case: Case, answer: Answer) -> Snapshot:
     return Snapshot.build(read_list(answer.body), read_at=time.time(), day=today, names=names)
 
 
-def _refusal(subject: str, kind: str, detail: str, client: OpenMRSClient) -> Finding:
+def _refusal(case: Case, client: OpenMRSClient, subject: str, kind: str, detail: str) -> Finding:
     """Sign-ins that fail look alike: OpenMRS's session says whether it is the account."""
     if kind in ("credentials", "privilege", "not-a-list", "server-error"):
         signed_in = is_signed_in(client.get_session())
@@ -215,6 +215,8 @@ def _refusal(subject: str, kind: str, detail: str, client: OpenMRSClient) -> Fin
             kind = "credentials"
         elif signed_in and kind == "credentials":
             kind = "privilege"
+    if kind == "credentials" and case.known_settings.token_client is not None:
+        kind = "token-unknown"
     meaning, _, advice = PROBLEMS.get(kind, kind).partition(": ")
     if kind == "privilege":
         right = EDIT_WORKLIST if subject == "list" else RECEIVE_UPDATES
@@ -255,13 +257,13 @@ def updates(case: Case) -> Iterator[Finding]:
     try:
         answer = client.try_update()
     except OpenMRSError as problem:
-        yield _refusal("status updates", problem.kind, str(problem), client)
+        yield _refusal(case, client, "status updates", problem.kind, str(problem))
         return
     kind = judge_empty_update(answer)
     if kind == "not-found" and case.snapshot is not None and case.snapshot.lacks_steps:
         kind = "module-too-old"  # a list without steps, and no updates: for certain
     if kind:
-        yield _refusal("status updates", kind, f"HTTP {answer.status}", client)
+        yield _refusal(case, client, "status updates", kind, f"HTTP {answer.status}")
     else:
         of = _generation(case, answer)
         yield ok("status updates", f"the account may report, to a module of generation {of}")

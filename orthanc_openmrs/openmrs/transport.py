@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from http.client import BadStatusLine, HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -19,7 +20,6 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -27,6 +27,7 @@ from orthanc_openmrs import __version__
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.model import Answer
 from orthanc_openmrs.openmrs.answers import problem_of, read_exception
+from orthanc_openmrs.openmrs.sign_in import SignIn
 
 _log = logging.getLogger(__name__)
 
@@ -46,20 +47,32 @@ _NETWORK_PROBLEMS = (
 )
 
 
+_REFUSED = ("credentials", "single-sign-on")
+"""Problems of which another sign-in may be the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    params: dict[str, str] | None
+    json: object = field(repr=False)
+    form: dict[str, str] | None = field(repr=False)
+
+
 class Transport:
     """One account on one OpenMRS. Safe for several threads: each has its own session."""
 
     def __init__(
         self,
         *,
-        username: str = "",
-        password: str = "",
+        sign_in: SignIn | None = None,
         verify: bool | str = True,
         client_certificate: tuple[str, str] | str | None = None,
         debug: bool = False,
     ) -> None:
         self._debug = debug
-        self._auth = HTTPBasicAuth(username.encode(), password.encode()) if username else None
+        self._sign_in = sign_in
         self._verify = system_certificates() if verify is True else verify
         self._certificate = client_certificate
         self._local = threading.local()
@@ -74,13 +87,25 @@ class Transport:
         limit: int,
         params: dict[str, str] | None = None,
         json: object = None,
+        form: dict[str, str] | None = None,
     ) -> Answer:
-        """The answer of any status; one that isn't 200 is cut at MAX_PAGE.
+        """The answer of any status; one that isn't 200 is cut at MAX_PAGE. Where a sign-in was
+        refused that can be renewed, it is asked for once more.
 
         Raises OpenMRSError where there is none within `timeout` seconds, or where it is longer
         than `limit` bytes.
         """
-        with self._exchange(method, url, timeout=timeout, params=params, json=json) as response:
+        request = _Request(method, url, params, json, form)
+        if self._sign_in is None:
+            return self._answer(request, "", timeout, limit)
+        header = self._sign_in.header()
+        answer = self._answer(request, header, timeout, limit)
+        if answer.problem in _REFUSED and self._sign_in.renew(header):
+            answer = self._answer(request, self._sign_in.header(), timeout, limit)
+        return replace(answer, problem=self._sign_in.problem(answer.problem))
+
+    def _answer(self, request: "_Request", header: str, timeout: float, limit: int) -> Answer:
+        with self._exchange(request, header, timeout) as response:
             status = response.status_code
             body = self._read(response, limit if status == 200 else MAX_PAGE, timeout)
             location = response.headers.get("Location", "")
@@ -88,7 +113,7 @@ class Transport:
                 status,
                 body,
                 response.headers.get("Date", ""),
-                problem_of(status, asked=url, location=location, body=body),
+                problem_of(status, asked=request.url, location=location, body=body),
             )
 
     def close(self) -> None:
@@ -97,24 +122,21 @@ class Transport:
 
     @contextmanager
     def _exchange(
-        self,
-        method: str,
-        url: str,
-        *,
-        timeout: float,
-        params: dict[str, str] | None,
-        json: object,
+        self, request: "_Request", header: str, timeout: float
     ) -> Iterator[requests.Response]:
         if self._debug:
-            _log.warning("Debug: %s %s %s", method, params or "", str(json or "")[:DEBUGGED])
+            sent = str(request.json or "")[:DEBUGGED]
+            _log.warning("Debug: %s %s %s", request.method, request.params or "", sent)
         if self._closed.is_set():
             raise OpenMRSError("unreachable", "the plugin is stopping")
         try:
             response = self._session().request(
-                method,
-                url,
-                params=params,
-                json=json,
+                request.method,
+                request.url,
+                params=request.params,
+                json=request.json,
+                data=request.form,
+                headers={"Authorization": header} if header else None,
                 timeout=(min(timeout, 10), timeout),
                 stream=True,
                 allow_redirects=False,
@@ -138,7 +160,6 @@ class Transport:
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             session.mount("http://", _Adapter())
             session.mount("https://", _Adapter())
-            session.auth = self._auth
             session.verify = self._verify
             session.cert = self._certificate
             session.headers["User-Agent"] = f"orthanc-openmrs/{__version__}"

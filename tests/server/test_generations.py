@@ -177,3 +177,43 @@ def test_an_exception_in_place_of_a_verdict_is_no_delivery_and_tried_again_after
         # What was saved before the exception came is seen in the list, and not told again.
         assert len(posts(openmrs)) - told == (1 if form == "exception_after_save" else 2), form
     assert "Svensson" not in orthanc.log
+
+
+def test_a_site_with_single_sign_on_is_served_by_tokens_that_are_renewed(
+    openmrs: Standin, start_orthanc: Start, tmp_path: Path
+) -> None:
+    openmrs.set_behaviour(single_sign_on=True)
+    openmrs.tokens.lifetime = 3  # renewed every 2.7 s
+    add_patients(openmrs, 2)
+    client = openmrs.tokens.clients["orthanc"]
+    section = {
+        "RefreshInterval": 1,
+        "ReportInProgress": False,
+        "BearerToken": {
+            "TokenURL": openmrs.token_url,
+            "ClientID": "orthanc",
+            "ClientSecret": client.secret,
+            "Scope": "openid",
+        },
+    }
+    orthanc = start_orthanc(section)
+    openmrs.orthanc_url = orthanc.url
+    found = answers(orthanc, 2)
+    send(orthanc, tmp_path, found[1])
+    counted(orthanc, Delivered=1)
+    eventually(lambda: openmrs.tokens.issued > 2, "the token isn't renewed")
+    openmrs.tokens.lifetime = 300
+    eventually(lambda: problem(orthanc) is None, "the list isn't read")
+    openmrs.tokens.revoke_all()  # as a restart of the provider does: 302 to the single sign-on
+    send(orthanc, tmp_path, found[2])
+    counted(orthanc, Delivered=2)
+    assert orthanc.get("/openmrs/status")["OpenMRS"]["Reachable"]
+
+    del openmrs.tokens.clients["orthanc"]
+    openmrs.tokens.revoke_all()
+    eventually(
+        lambda: problem(orthanc) == "token-refused", "the status doesn't say that there is no token"
+    )
+    assert "HTTP 401, invalid_client" in orthanc.get("/openmrs/status")["OpenMRS"]["LastError"]
+    for secret in (client.secret, "Imaging123"):
+        assert secret not in orthanc.log

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from orthanc_openmrs.config import SECTION, read_settings
 from orthanc_openmrs.errors import ConfigurationError
+from orthanc_openmrs.openmrs.sign_in import TokenClient
 from orthanc_openmrs.worklist.matching import Station
 
 FOLDER = Path("/etc/orthanc")
@@ -37,6 +38,13 @@ def refusal(configuration: Mapping[str, Any]) -> ConfigurationError:
         read_settings(configuration, FOLDER)
     return caught.value
 
+
+BEARER = {
+    "TokenURL": "https://sso/realms/hospital/protocol/openid-connect/token",
+    "ClientID": "orthanc",
+    "ClientSecret": SECRET,
+    "Scope": "openid",
+}
 
 REFUSED: list[tuple[str, object, str, str]] = [
     ("ImagingWorklistURL", None, "null", "text"),
@@ -91,6 +99,11 @@ REFUSED: list[tuple[str, object, str, str]] = [
     ("OpenMRS.PatientMetadata", 65536, "a number", "0 to 65535"),
     ("OpenMRS.PatientMetadata", 1023, "a number", "1024 to"),
     ("OpenMRS.Debug", "true", "text", "true or false"),
+    ("OpenMRS.BearerToken", "token", "text", "an object"),
+    ("OpenMRS.BearerToken.TokenURL", "sso/token", "text", "http:// or https://"),
+    ("OpenMRS.BearerToken.ClientID", "", "text", "1"),
+    ("OpenMRS.BearerToken.ClientSecret", 7, "a number", "text"),
+    ("OpenMRS.BearerToken.Scope", ["openid"], "an array", "text"),
     ("OpenMRS.MPPS", 4243, "a number", "an object"),
     ("OpenMRS.MPPS.Port", "4243", "text", "a whole number"),
     ("OpenMRS.MPPS.Port", 0, "a number", "1 to 65535"),
@@ -153,6 +166,19 @@ def test_every_key_has_a_refusal_in_the_table() -> None:
         *(
             (changed("OpenMRS.Database", f"postgresql+psycopg://{url}"), "OpenMRS.Database", "%XX")
             for url in (f"orthanc:p@{SECRET}@db/x", f"orthanc:/{SECRET}", f"db:{SECRET}/x")
+        ),
+        (
+            changed("OpenMRS.BearerToken", BEARER | {"TokenURL": "https://u:p@sso/token"}),
+            "OpenMRS.BearerToken.TokenURL",
+            "credentials",
+        ),
+        *(
+            (
+                changed("OpenMRS.BearerToken", {k: BEARER[k] for k in BEARER if k != missing}),
+                f"OpenMRS.BearerToken.{missing}",
+                "is missing",
+            )
+            for missing in ("TokenURL", "ClientID", "ClientSecret")
         ),
         (changed("Worklists.Enable", True), "Worklists.Enable", "false"),
         (changed("ImagingWorklistURL", "http://u:p@emr/"), "ImagingWorklistURL", "credentials"),
@@ -350,6 +376,10 @@ def test_a_whole_number_with_a_point_is_a_whole_number(text: str) -> None:
         ("ImagingWorklistURL", "http://localhost.evil.example/list", ["is http"]),
         ("OpenMRS.VerifyCertificates", False, ["VerifyCertificates is false"]),
         ("OpenMRS.Debug", True, ["Debug is true"]),
+        ("ImagingWorklistPassword", f"{SECRET}:2", ["has a colon"]),
+        ("ImagingWorklistUsername", "hospital:imaging", ["has a colon"]),
+        ("OpenMRS.BearerToken", BEARER | {"TokenURL": "http://sso/token"}, ["TokenURL is http"]),
+        ("OpenMRS.BearerToken", BEARER, []),
     ],
 )
 def test_what_exposes_patients_is_a_warning(path: str, value: object, words: list[str]) -> None:
@@ -358,6 +388,13 @@ def test_what_exposes_patients_is_a_warning(path: str, value: object, words: lis
     assert len(warnings) == len(words)
     assert all(word in warning for word, warning in zip(words, warnings, strict=True))
     assert not any(SECRET in warning for warning in warnings)
+
+
+def test_a_token_is_taken_instead_of_the_password() -> None:
+    assert read_settings(FOUR, FOLDER).token_client is None
+    client = read_settings(changed("OpenMRS.BearerToken", BEARER), FOLDER).token_client
+    assert client == TokenClient(BEARER["TokenURL"], "orthanc", SECRET, "openid")
+    assert SECRET not in repr(client)
 
 
 def test_no_secret_is_in_the_repr_of_the_settings() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from orthanc_openmrs.errors import PROBLEMS, OpenMRSError
 from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.sign_in import Password
 from orthanc_openmrs.openmrs.transport import Transport
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from tests.unit.builders import within
@@ -29,12 +30,12 @@ def client_of(server: Server, **changes: Any) -> OpenMRSClient:
         "timeout": 5,
         "update_timeout": 5,
     }
-    account = {"username": "zoë", "password": SECRET}
+    account = {"sign_in": Password("zoë", SECRET)}
     own = {key: changes.pop(key) for key in [*changes] if key in _ACCOUNT}
     return OpenMRSClient(Transport(**(account | own)), **(fields | changes))
 
 
-_ACCOUNT = ("username", "password", "verify", "client_certificate", "debug")
+_ACCOUNT = ("sign_in", "verify", "client_certificate", "debug")
 
 
 def refused(ask: Callable[[], object], seconds: float = 4) -> OpenMRSError:

@@ -14,6 +14,7 @@ import pytest
 
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.openmrs.persons import REPRESENTATION
+from orthanc_openmrs.openmrs.sign_in import Password
 from orthanc_openmrs.openmrs.transport import MAX_PAGE, Transport
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from tests.unit.doubles import Play, Server, answer, serving
@@ -44,7 +45,7 @@ def test_the_list_is_asked_for_with_the_configured_url_and_account(server: Serve
 
 
 def test_without_a_name_no_account_is_sent(server: Server) -> None:
-    client_of(server, username="", password="").get_list()
+    client_of(server, sign_in=None).get_list()
     assert "authorization" not in server.asked[0].headers
 
 
@@ -57,7 +58,7 @@ def test_nothing_of_the_environment_is_used(
     for key in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(key, "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
-    assert client_of(server, username="").get_list() == b"[]"
+    assert client_of(server, sign_in=None).get_list() == b"[]"
     assert "authorization" not in server.asked[0].headers
 
 
@@ -126,12 +127,13 @@ def test_no_text_of_a_list_or_a_study_changes_a_request(server: Server) -> None:
 
 
 def test_no_secret_is_in_the_repr_of_a_client_or_its_session(server: Server) -> None:
-    transport = Transport(username="zoë", password=SECRET)
+    sign_in = Password("zoë", SECRET)
+    transport = Transport(sign_in=sign_in)
     client = OpenMRSClient(transport, worklist_url=server.url, update_url=server.url)
     client.get_list()
     session = transport._session()
     token = base64.b64encode(f"zoë:{SECRET}".encode()).decode()
-    texts = f"{client!r}{client}{transport!r}{session!r}{session.auth!r}{transport._auth}"
+    texts = f"{client!r}{client}{transport!r}{session!r}{session.headers!r}{sign_in!r}"
     assert not any(secret in texts for secret in (SECRET, "wörd", token))
 
 
