@@ -18,6 +18,8 @@ from jsonschema.exceptions import ValidationError
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from orthanc_openmrs.alerts.settings import SCHEMA as WEBHOOK_SCHEMA
+from orthanc_openmrs.alerts.settings import WebhookSettings, webhook_settings
 from orthanc_openmrs.completion.evidence import DEFAULT, EVIDENCE
 from orthanc_openmrs.errors import ConfigurationError
 from orthanc_openmrs.mapping.viewers import ViewerSettings, viewer_settings
@@ -91,6 +93,7 @@ SECTION: dict[str, Any] = {
             },
         },
         "MPPS": section_schema(_AE_TITLE),
+        "Webhook": WEBHOOK_SCHEMA,
     },
 }
 
@@ -145,6 +148,7 @@ class Settings:
     explorer_buttons: bool
     debug: bool
     procedures: ProcedureSettings
+    webhook: WebhookSettings
     warnings: tuple[str, ...]
     """What works but isn't what a hospital wants, to be logged at the start."""
 
@@ -201,6 +205,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         explorer_buttons=section["ExplorerButtons"],
         debug=section["Debug"],
         procedures=procedure_settings(configuration, section["MPPS"], folder),
+        webhook=webhook_settings(configuration, section["Webhook"]),
         warnings=tuple(warnings),
     )
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 from orthanc_openmrs import __version__
+from orthanc_openmrs.alerts.conditions import Condition
+from orthanc_openmrs.alerts.watch import AlertWatch
+from orthanc_openmrs.alerts.webhook import Webhook
 from orthanc_openmrs.completion.backlog import Backlog, BacklogWatch
 from orthanc_openmrs.completion.changes import ChangeReader
 from orthanc_openmrs.completion.decisions import Decisions
@@ -41,7 +44,13 @@ from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.metrics import Metrics, Tally
-from orthanc_openmrs.model import Notification, ProcedureRecord, StudySummary
+from orthanc_openmrs.model import (
+    Images,
+    Notification,
+    NotificationState,
+    ProcedureRecord,
+    StudySummary,
+)
 from orthanc_openmrs.mpps.admission import Admission
 from orthanc_openmrs.mpps.announcing import Announcer
 from orthanc_openmrs.mpps.exams import Exams
@@ -413,6 +422,36 @@ def _procedure_change(row: ProcedureRecord) -> Change:
     return Change(EventKind.PROCEDURE, row.procedure.uid, row.procedure.state.value, row.study)
 
 
+def _alerts(sources: _Sources, reading: _Reading, completion: _Completion) -> AlertWatch | None:
+    """What waits for a person → the webhook, where there is one."""
+    settings = sources.settings.webhook
+    if not settings.url:
+        return None
+
+    started = time.monotonic()
+
+    def counts() -> dict[Condition, int]:
+        age = reading.worklist.age()
+        waited = time.monotonic() - started if age is None else age
+        found = {
+            Condition.LIST_TOO_OLD: int(waited > settings.list_older_than),
+            Condition.IMAGES_MISSING: sources.database.procedure_counts()[Images.MISSING.value],
+        }
+        backlog = completion.backlog.last().backlog
+        if backlog is not None:
+            found[Condition.HELD] = backlog.counts[NotificationState.HELD]
+            found[Condition.FAILED] = backlog.counts[NotificationState.FAILED]
+        return found
+
+    return AlertWatch(
+        counts,
+        Webhook(settings.url, settings.secret).send,
+        page=settings.page,
+        name=settings.name,
+        clock=time.monotonic,
+    )
+
+
 # --- the plugin ------------------------------------------------------------------------------
 
 
@@ -428,6 +467,7 @@ class Plugin:
         self._completion = _completion(sources, reading, self._mapping)
         self._procedures = _procedures(sources, reading, self._completion)
         self._answers = _answers(sources, reading, self._mapping, self._completion)
+        self._alerts = _alerts(sources, reading, self._completion)
         self._client, self._database = sources.client, sources.database
         self._identity = partial(identity_of, host)
         self._has_change = partial(has_change, sources.get)
@@ -469,6 +509,8 @@ class Plugin:
             self._completion.linker.start()
             self._completion.dispatcher.start()
             self._answers.metrics.start()
+            if self._alerts:
+                self._alerts.start()
             self._procedures.exams.start()
             if self._procedures.server:
                 self._procedures.server.start()
@@ -500,6 +542,8 @@ class Plugin:
             parts.append(self._reading.names)
         if self._procedures.server:
             parts.append(self._procedures.server)
+        if self._alerts:
+            parts.append(self._alerts)
         for part in parts:
             part.tell_to_stop()
         deadline = time.monotonic() + STOP_TIMEOUT

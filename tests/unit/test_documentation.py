@@ -451,15 +451,16 @@ def test_every_key_of_a_station_is_documented_and_its_example_is_accepted() -> N
     assert settings({**FOUR, "OpenMRS": {"Stations": stations}}).stations["CT1"].days_ahead == 30
 
 
-def test_every_key_of_mpps_is_documented_with_its_default() -> None:
-    properties = SECTION["properties"]["MPPS"]["properties"]
+@pytest.mark.parametrize("key", ["MPPS", "Webhook"])
+def test_every_key_of_a_section_is_documented_with_its_default(key: str) -> None:
+    properties = SECTION["properties"][key]["properties"]
     rows = {
         row[0]: row[1:]
-        for row in table(read(CONFIGURATION), "MPPS key | its default | its meaning")
+        for row in table(read(CONFIGURATION), f"{key} key | its default | its meaning")
     }
     assert list(rows) == list(properties)
-    for key, schema in properties.items():
-        default, meaning = rows[key]
+    for own, schema in properties.items():
+        default, meaning = rows[own]
         if "default" in schema:
             assert json.loads(default) == schema["default"]
         assert all(f'"{word}"' in meaning for word in schema.get("enum", ()))

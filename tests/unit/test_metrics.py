@@ -1,5 +1,6 @@
 """What is counted, what is told of it, and that nobody waits for the database."""
 
+import json
 import re
 import threading
 import time
@@ -184,3 +185,32 @@ def test_pushing_goes_on_after_a_failure() -> None:
     eventually(lambda: len(pushed) > 1, "nothing is pushed any more")
     running.tell_to_stop()
     running.join(time.monotonic() + 5)
+
+
+def test_grafanas_dashboard_shows_metrics_that_there_are() -> None:
+    dashboard = json.loads((DOCUMENT.parent / "grafana.json").read_text())
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert dashboard["schemaVersion"] >= 36
+    cells: set[tuple[int, int]] = set()
+    expressions = []
+    for panel in panels:
+        place = panel["gridPos"]
+        own = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & own, f"{panel['title']} lies on another"
+        assert max(x for x, _ in own) < 24
+        cells |= own
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        expressions += [target["expr"] for target in panel["targets"]]
+    variables = {one["name"] for one in dashboard["templating"]["list"]}
+    for expression in expressions:
+        names = re.findall(rf"{PREFIX}(\w+)", expression)
+        assert names
+        assert set(names) <= set(METRICS), expression
+        assert set(re.findall(r"\$(\w+)", expression)) <= variables
+        for opening, closing in ("()", "[]", "{}"):
+            assert expression.count(opening) == expression.count(closing)
