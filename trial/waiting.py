@@ -7,8 +7,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE = 60.0
+"""Seconds that end a wait for what never comes: many times what it takes, on a busy machine too."""
 
-def eventually(condition: Callable[[], T], what: str, seconds: float = 20) -> T:
+
+def eventually(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
     """The first true value of `condition`; AssertionError with `what` after `seconds`."""
     pause = threading.Event()
     deadline = time.monotonic() + seconds

@@ -134,7 +134,7 @@ def test_patients_are_found_in_openmrs_and_in_the_list_while_it_is_away(
         found = orthanc.get("/openmrs/patients", params={"search": words})
         return {one["Patient"]: one["Source"] for one in found}
 
-    eventually(lambda: len(orthanc.get("/openmrs/worklist")) == 1, "no list")
+    offered(orthanc, 1)
     assert find("ng") == {patient.uuid: "openmrs", unlisted.uuid: "openmrs"}
     assert find(unlisted.identifier) == {unlisted.uuid: "openmrs"}
     assert find(unlisted.uuid) == {unlisted.uuid: "openmrs"}

@@ -349,7 +349,8 @@ def test_orthanc_ends_whatever_openmrs_does(tmp_path: Path, hangs: bool) -> None
         with within(PATIENCE, "Orthanc ends"):
             orthanc.on_change(ChangeTypes.ORTHANC_STOPPED, 4, "")
         assert time.monotonic() - started < plugin.STOP_TIMEOUT + 1
-        assert threads() == ["openmrs-refresh"] * hangs
+        # Who was busy a moment longer ends by itself.
+        eventually(lambda: threads() == ["openmrs-refresh"] * hangs, f"{threads()} go on")
     for thread in threading.enumerate():
         if thread.name.startswith("openmrs-"):
             thread.join(PATIENCE)
