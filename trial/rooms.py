@@ -26,13 +26,13 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("", "completion", ""),
     ("", "", "mapping"),
     ("", "worklist", ""),
-    ("openmrs", "", "dimse"),
+    ("openmrs", "alerts", "dimse"),
     ("worker", "", "model"),
     ("errors", "", "__init__"),
 )
 """From the entry down: a room imports rooms of lower levels only. "" is an empty place."""
 
-ADAPTERS = frozenset({"store", "openmrs.client", "openmrs.transport"})
+ADAPTERS = frozenset({"alerts.webhook", "store", "openmrs.client", "openmrs.transport"})
 """What speaks to the world outside. Use cases say what they need of it in protocols of their own;
 only who builds it imports it."""
 
