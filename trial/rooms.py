@@ -19,7 +19,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("__main__", "plugin", ""),
     ("", "host", ""),
     ("", "rest", "ui"),
-    ("doctor", "", "metrics"),
+    ("doctor", "events", "metrics"),
     ("connection", "", "store"),
     ("config", "", ""),
     ("", "", "mpps"),
