@@ -356,6 +356,7 @@ def _answers(
     status = StatusRoutes(
         worklist=reading.worklist,
         source_status=reading.status,
+        next_read=lambda: time.time() + reading.refresher.next_read,
         generation=lambda: recognise(
             reading.listed_generation(),
             completion.sender.generation,

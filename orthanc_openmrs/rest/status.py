@@ -56,6 +56,7 @@ STATUS = Named(
             LastError={"type": ["string", "null"]},
             Problem={"enum": [*PROBLEMS, None], "description": "the kind of LastError"},
             Since=MOMENT,
+            NextRead=MOMENT,
         ),
         Worklist=record(
             **COUNTS.schemas,
@@ -80,20 +81,23 @@ FULL = Parameter(
 
 
 class StatusRoutes:
-    """The handler, over the parts that it shows. `generation` is that of OpenMRS's module,
-    "" where nothing told it yet, `examine` asks the doctor, None where it isn't done in time."""
+    """The handler, over the parts that it shows. `next_read` is the moment of the next one,
+    `generation` that of OpenMRS's module, "" where nothing told it yet, `examine` asks the doctor,
+    None where it isn't done in time."""
 
     def __init__(
         self,
         *,
         worklist: Worklist,
         source_status: Callable[[], SourceStatus],
+        next_read: Callable[[], float],
         generation: Callable[[], str],
         backlog: Callable[[], Known],
         examine: Callable[[], list[Finding] | None],
     ) -> None:
         self._worklist = worklist
         self._source_status = source_status
+        self._next_read = next_read
         self._generation = generation
         self._backlog = backlog
         self._examine = examine
@@ -136,6 +140,7 @@ class StatusRoutes:
                 "LastError": _last_error(source),
                 "Problem": source.error_kind or None,
                 "Since": moment(source.failing_since or source.answering_since),
+                "NextRead": moment(self._next_read()),
             },
             "Worklist": {
                 **COUNTS.describe(snapshot),
@@ -171,9 +176,10 @@ class StatusRoutes:
 
 
 def _lasting(told: Mapping[str, Any]) -> bytes:
-    """The status without what is another one each second: the list's age, and the time of the
-    last of many reads."""
-    openmrs = {key: value for key, value in told["OpenMRS"].items() if key != "LastSuccess"}
+    """The status without what is another one each second: the list's age, and the times of the
+    last read and the next."""
+    passing = ("LastSuccess", "NextRead")
+    openmrs = {key: value for key, value in told["OpenMRS"].items() if key not in passing}
     worklist = {key: value for key, value in told["Worklist"].items() if key != "AgeSeconds"}
     return json.dumps({**told, "OpenMRS": openmrs, "Worklist": worklist}).encode()
 

@@ -86,13 +86,13 @@ export function messages() {
 }
 
 /** Says what was done, or what went wrong, on what is uppermost. */
-export function say(text, { bad = false } = {}) {
+export function say(text, { bad = false, away = false } = {}) {
   const dialogs = document.querySelectorAll("dialog.drawer[open]");
   const within = dialogs[dialogs.length - 1] ?? document.body;
   const where = within.querySelector(":scope > .messages");
   const said = el(
     "div",
-    { class: bad ? "message bad" : "message" },
+    { class: bad ? "message bad" : "message", data: away ? { away: "" } : {} },
     icon(bad ? "bad" : "good"),
     el("p", {}, text),
     el(
@@ -105,6 +105,11 @@ export function say(text, { bad = false } = {}) {
   if (!bad) setTimeout(() => said.remove(), 12_000);
 }
 
+/** Takes away what was said because OpenMRS or Orthanc was away: it is back. */
+export function forgetAway() {
+  for (const said of document.querySelectorAll(".message[data-away]")) said.remove();
+}
+
 /** Does what a person asked for, with the button off meanwhile; says an error in words. Returns
  * the answer, undefined after an error. */
 export async function act(button, work) {
@@ -112,7 +117,7 @@ export async function act(button, work) {
   try {
     return await work();
   } catch (problem) {
-    say(inWords(problem), { bad: true });
+    say(inWords(problem), { bad: true, away: problem.status === 0 || problem.status === 503 });
     return undefined;
   } finally {
     button.disabled = false;

@@ -57,7 +57,7 @@ export class Now {
     fill(
       this._list,
       mark(
-        list.Stale ? "bad" : "good",
+        list.Stale ? "bad" : openmrs.Reachable ? "good" : "wait",
         list.AgeSeconds === null
           ? t("now.nolist")
           : t("now.age", { age: duration(Math.max(1, list.AgeSeconds)) }),
@@ -75,7 +75,7 @@ export class Now {
         ? mark("bad", t("now.database"))
         : waiting
           ? mark("wait", t("now.decide", { n: waiting }))
-          : mark("good", told.Pending ? t("now.underway") : t("now.alltold")),
+          : mark(openmrs.Reachable ? "good" : "wait", told.Pending ? t("now.underway") : t("now.alltold")),
       facts(
         ["Pending", "Held", "Failed", "Delivered", "Discarded"].map((state) => [
           el("a", { href: `#notifications?state=${state.toLowerCase()}`, data: { focus: state } }, t(`state.${state.toLowerCase()}`)),

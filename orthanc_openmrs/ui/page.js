@@ -1,11 +1,11 @@
 // The page: its frame, which part is shown, and the pulse that keeps all of it fresh.
 import { ask, inWords, ORTHANC, readFile } from "./api.js";
 import { el, fill, icon } from "./dom.js";
-import { messages } from "./drawer.js";
+import { forgetAway, messages } from "./drawer.js";
 import { Now } from "./now.js";
 import { Notifications } from "./notifications.js";
 import { Studies } from "./studies.js";
-import { choose, language, languages, loadTexts, number, t } from "./texts.js";
+import { choose, duration, has, language, languages, loadTexts, number, secondsUntil, t } from "./texts.js";
 import { Worklist } from "./worklist.js";
 
 const PULSE = 3_000; // ms between two looks at the status
@@ -17,6 +17,7 @@ class Page {
     this._part = null;
     this._links = {};
     this._away = el("div", { class: "away", role: "alert" });
+    this._awayMore = el("p", { class: "away-more" }); // changes each second: not read out
     this._main = el("main", { id: "main", tabindex: "-1" });
     this._timer = 0;
   }
@@ -84,7 +85,7 @@ class Page {
           select,
         ),
       ),
-      this._away,
+      el("div", { class: "trouble" }, this._away, this._awayMore),
     ].reduce((all, one) => (all.append(one), all), new DocumentFragment());
   }
 
@@ -115,15 +116,32 @@ class Page {
     clearTimeout(this._timer);
     try {
       this.status = await ask("status");
-      if (this._away.firstChild) this._away.replaceChildren();
+      this._trouble();
       this._count();
       this._part.update(this.status);
     } catch (problem) {
       const words = problem.status === 0 ? t("away") : inWords(problem);
       fill(this._away, icon("bad"), el("p", {}, words));
+      fill(this._awayMore);
     }
     clearTimeout(this._timer);
     if (!document.hidden) this._timer = setTimeout(() => this._pulse(), PULSE);
+  }
+
+  /** Says on every part that OpenMRS is away, how old the list is and when it is asked again;
+   * what was said of it before goes when it is back. */
+  _trouble() {
+    const { OpenMRS: openmrs, Worklist: list } = this.status;
+    if (openmrs.Reachable || !openmrs.LastError) {
+      fill(this._away);
+      fill(this._awayMore);
+      forgetAway();
+      return;
+    }
+    fill(this._away, icon("bad"), el("p", {}, has(`problem.${openmrs.Problem}`) ? t(`problem.${openmrs.Problem}`) : openmrs.LastError));
+    const age = list.AgeSeconds === null ? t("now.nolist") : t("away.age", { age: duration(Math.max(1, list.AgeSeconds)) });
+    const next = secondsUntil(openmrs.NextRead);
+    fill(this._awayMore, `${age} ${next > 0 ? t("away.next", { time: duration(next) }) : t("away.asked")}`);
   }
 
   _count() {

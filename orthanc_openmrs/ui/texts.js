@@ -77,6 +77,12 @@ function instant(text) {
   return new Date(Date.UTC(year, month - 1, day, hour, minute, second));
 }
 
+/** Seconds from now to a time of the API, 0 for never and for what is past. */
+export function secondsUntil(text) {
+  const at = instant(text);
+  return at ? Math.max(0, Math.round((at - Date.now()) / 1000)) : 0;
+}
+
 /** A DICOM date (DA), with its month in letters; anything else as it stands. */
 export function dicomDate(text) {
   const found = /^(\d{4})(\d\d)(\d\d)$/.exec(text ?? "");

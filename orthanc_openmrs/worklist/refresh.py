@@ -183,6 +183,13 @@ class Refresher(Worker):
         """Reads that failed since the start."""
         return self._failed_reads
 
+    @property
+    def next_read(self) -> float:
+        """Seconds until OpenMRS is asked for its list again, 0 while it is asked."""
+        with self._condition:
+            now = self._monotonic()
+            return 0.0 if self._under_way > -math.inf else max(0.0, self._due(now) - now)
+
     def restore(self) -> None:
         """Serve the list that was kept, until the first read."""
         try:

@@ -437,6 +437,31 @@ def test_an_orthanc_that_is_away_is_said_to_be_and_the_page_goes_on_when_it_is_b
             page.close()
 
 
+def test_openmrs_that_is_away_is_said_on_every_part_with_the_lists_age_and_what_was_said_goes(
+    openmrs: Standin, orthanc: ScratchOrthanc, today: Clinic, visit: Open
+) -> None:
+    person = visit(page_of(orthanc))
+    person.expects("503")
+    page = person.page
+    expect(page.get_by_text("OpenMRS answers")).to_be_visible()
+    openmrs.set_fault(Fault("cut"), WORKLIST)
+    page.get_by_role("button", name="Read the list now").click()
+    said = page.locator(".message.bad")
+    expect(said).to_be_visible()
+    banner = page.locator(".trouble")
+    for part in PARTS:
+        page.goto(page_of(orthanc, part))
+        expect(banner.get_by_role("alert")).to_have_text("OpenMRS can't be reached.")
+        expect(banner).to_contain_text(re.compile(r"The list is \d+ \w+ old\. OpenMRS is "))
+        person.no_serious_violation()
+    page.goto(page_of(orthanc))
+    expect(page.locator(".mark.good")).to_have_count(0)  # nothing is green beside it
+    openmrs.clear_faults()
+    expect(banner).to_be_hidden()
+    expect(said).to_have_count(0)
+    expect(page.get_by_text("OpenMRS answers")).to_be_visible()
+
+
 # --- for everybody -------------------------------------------------------------------------
 
 

@@ -113,6 +113,7 @@ class Application:
             StatusRoutes(
                 worklist=self.worklist,
                 source_status=lambda: self.source,
+                next_read=lambda: NOON + 10,
                 generation=lambda: "v3",
                 backlog=self.backlog,
                 examine=lambda: self.findings,
@@ -432,6 +433,7 @@ def test_the_status_tells_how_everything_is(app: Application) -> None:
             "LastError": None,
             "Problem": None,
             "Since": moment(NOON - 60),
+            "NextRead": moment(NOON + 10),
         },
         "Worklist": COUNTS
         | {
