@@ -1,6 +1,8 @@
 """What an answer of OpenMRS amounts to: each problem of its own kind, an exception in any form."""
 
+import ast
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +75,21 @@ def test_each_problem_says_what_to_do() -> None:
         meaning, _, advice = words.partition(": ")
         assert meaning, kind
         assert advice, kind
+
+
+def test_every_kind_is_told_by_somebody_and_no_other() -> None:
+    constants: set[object] = set()
+    raised: set[object] = set()
+    for path in (Path(__file__).parents[3] / "orthanc_openmrs").rglob("*.py"):
+        if path.name == "errors.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant):
+                constants.add(node.value)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "OpenMRSError":
+                raised |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
+    assert set(PROBLEMS) <= constants
+    assert raised <= set(PROBLEMS)
 
 
 # --- exceptions ----------------------------------------------------------------------------

@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orthanc_openmrs.model import Answer, ImagingRequest
-from orthanc_openmrs.openmrs.answers import problem_of
+from orthanc_openmrs.openmrs.answers import problem_of, read_exception
 from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.openmrs.verdicts import (
     StatusUpdate,
@@ -262,3 +264,67 @@ def test_a_problem_has_the_same_words_as_everywhere(status: int, location: str, 
 )
 def test_the_verdict_on_the_status_of_a_step(status: int, body: bytes, verdict: Verdict) -> None:
     assert judge_step_status(answered(status, body)).verdict is verdict
+
+
+# --- laws ----------------------------------------------------------------------------------
+
+STATUSES = st.sampled_from((200, 204, 301, 302, 400, 401, 403, 404, 405, 409, 500, 502, 503))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(("score", "stackTrace", "cause", "message", "error", "other")), inner
+        )
+    ),
+    max_leaves=8,
+)
+BODIES = (
+    st.binary(max_size=40)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.builds(lambda value, end: json.dumps(value).encode()[:end], JSON, st.integers(min_value=0))
+)
+
+
+@given(status=STATUSES, body=BODIES)
+def test_nothing_but_a_score_is_a_delivery_and_nothing_but_silence_may_be_one(
+    status: int, body: bytes
+) -> None:
+    judgement = judge(answered(status, body))
+    if judgement.verdict is Verdict.DELIVERED:
+        assert status == 200
+        assert "score" in json.loads(body.decode("utf-8-sig", "replace"))
+    if judgement.verdict is Verdict.CONFIRM:
+        assert (status, body.decode("utf-8-sig", "replace").strip()) == (200, "")
+    assert bool(judgement.words) is (judgement.verdict is Verdict.EXCEPTION)
+    assert len(judgement.reason.splitlines()) <= 1
+
+
+@given(status=STATUSES, body=BODIES)
+def test_the_status_of_a_step_is_never_delivered_by_a_page_or_an_exception(
+    status: int, body: bytes
+) -> None:
+    told = judge_step_status(answered(status, body))
+    if told.verdict is Verdict.DELIVERED:
+        assert status == 200
+        assert read_exception(body) is None
+        assert body.decode("utf-8-sig", "replace").strip()[:1] != "<"
+
+
+@given(
+    message=st.none() | st.text(max_size=30),
+    causes=st.lists(st.none() | st.text(max_size=30), max_size=3),
+    frames=st.integers(min_value=0, max_value=3),
+    cut=st.integers(min_value=0),
+)
+def test_an_exception_is_one_however_deep_and_wherever_it_is_cut(
+    message: str | None, causes: list[str | None], frames: int, cut: int
+) -> None:
+    trace = [{"methodName": "m", "className": "org.openmrs.A", "lineNumber": 1}] * frames
+    thrown: dict[str, Any] | None = None
+    for words in [*causes, message]:
+        thrown = {"cause": thrown, "stackTrace": trace, "message": words}
+    text = json.dumps(thrown).encode()
+    end = max(cut % (len(text) + 1), len(b'{"cause": '))
+    for status in (200, 500):
+        assert judge(Answer(status, text[:end])).verdict is Verdict.EXCEPTION
