@@ -58,10 +58,12 @@ from orthanc_openmrs.mpps.provider import Provider, services
 from orthanc_openmrs.mpps.settings import tls_context
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.openmrs.generations import recognise
+from orthanc_openmrs.rest.dicomweb import DicomWebRoutes
 from orthanc_openmrs.rest.events import EventRoutes
 from orthanc_openmrs.rest.notifications import NotificationRoutes
 from orthanc_openmrs.rest.openapi import with_document
 from orthanc_openmrs.rest.page import PageRoutes
+from orthanc_openmrs.rest.procedures import ProcedureRoutes
 from orthanc_openmrs.rest.router import Router
 from orthanc_openmrs.rest.status import StatusRoutes
 from orthanc_openmrs.rest.studies import StudyRoutes
@@ -350,7 +352,11 @@ class _Answers(NamedTuple):
 
 
 def _answers(
-    sources: _Sources, reading: _Reading, mapping: _Mapping, completion: _Completion
+    sources: _Sources,
+    reading: _Reading,
+    mapping: _Mapping,
+    completion: _Completion,
+    procedures: _Procedures,
 ) -> _Answers:
     host, settings, database = sources.host, sources.settings, sources.database
     status = StatusRoutes(
@@ -400,6 +406,8 @@ def _answers(
             viewers=settings.viewers,
         ),
         EventRoutes(events),
+        ProcedureRoutes(database),
+        DicomWebRoutes(worklist=reading.worklist, provider=procedures.provider),
         PageRoutes(read_files()),
     )
     metrics = Metrics(
@@ -467,7 +475,9 @@ class Plugin:
         self._mapping = _mapping(sources, reading)
         self._completion = _completion(sources, reading, self._mapping)
         self._procedures = _procedures(sources, reading, self._completion)
-        self._answers = _answers(sources, reading, self._mapping, self._completion)
+        self._answers = _answers(
+            sources, reading, self._mapping, self._completion, self._procedures
+        )
         self._alerts = _alerts(sources, reading, self._completion)
         self._client, self._database = sources.client, sources.database
         self._identity = partial(identity_of, host)

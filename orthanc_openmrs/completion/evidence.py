@@ -332,7 +332,7 @@ EVIDENCE: Mapping[str, Kind] = {
     "RequestAttributesSequence": Kind(_by_request_attributes, default=True),
     "AccessionNumber": Kind(_by_accession_number, default=True),
     "PerformedProcedureStepID": Kind(_by_performed_procedure_step_id, default=True),
-    "MPPS": Kind(_by_performed_steps),
+    "MPPS": Kind(_by_performed_steps, default=True),
 }
 """The kinds that `OpenMRS.LinkBy` may name. A new one is off until it is configured, or becomes
 part of the default."""

@@ -17,8 +17,10 @@ REASONS = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    406: "Not Acceptable",
     409: "Conflict",
     413: "Content Too Large",
+    415: "Unsupported Media Type",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -27,8 +29,10 @@ CODES = {
     400: "bad-request",
     403: "another-site",
     404: "not-found",
+    406: "not-acceptable",
     409: "conflict",
     413: "too-long",
+    415: "unsupported-media-type",
     500: "plugin-failed",
     503: "unavailable",
 }

@@ -146,6 +146,16 @@ def _operation(route: Route) -> dict[str, Any]:
                 **({"headers": _headers(route)} if _headers(route) else {}),
                 "content": _content(route.answer or {}, route.media),
             },
+            **(
+                {
+                    "201": {
+                        "description": "created",
+                        "content": _content(route.answer or {}, route.media),
+                    }
+                }
+                if route.creates
+                else {}
+            ),
             **({"304": {"description": "as If-None-Match has it"}} if route.validated else {}),
             "401": {"description": "Orthanc's own: no user, or another password"},
             **{

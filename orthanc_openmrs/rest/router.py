@@ -46,7 +46,7 @@ class Route:
 
     `query`, `body`, `body_required`, `answer` (of `media`), `errors` and `validated` (it has an
     ETag) are what OpenAPI tells of it; the errors that follow from the method and the path are
-    added there.
+    added there. `creates`: it may answer 201, too. `largest_body` is in bytes.
     """
 
     method: str
@@ -62,6 +62,8 @@ class Route:
     media: str = JSON
     errors: tuple[int, ...] = ()
     validated: bool = False
+    creates: bool = False
+    largest_body: int = LARGEST_BODY
     pattern: re.Pattern[str] = field(init=False)
     arguments: tuple[str, ...] | None = field(init=False)
     """The names of `query`, None where any name is one."""
@@ -85,8 +87,6 @@ class Router:
         path = request.path.rstrip("/") or "/"
         if may_be_from_another_site(request):
             return error(403, ANOTHER_SITE, request, ANOTHER_SITE_DETAILS)
-        if len(request.body) > LARGEST_BODY:
-            return error(413, f"the body is longer than {LARGEST_BODY} bytes", request)
         head = request.method == "HEAD"
         method = "GET" if head else request.method
         allowed: list[str] = []
@@ -97,6 +97,8 @@ class Router:
             if route.method != method:
                 allowed.append(route.method)
                 continue
+            if len(request.body) > route.largest_body:
+                return error(413, f"the body is longer than {route.largest_body} bytes", request)
             response = _answered(route, request, found.groupdict())
             return replace(response, body=b"") if head else response
         if allowed:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from orthanc_openmrs.errors import WorklistUnavailable
 from orthanc_openmrs.worklist.charset import STATION_CHARSETS, UNICODE
@@ -119,6 +120,14 @@ class Answers:
     beyond: int = 0
 
 
+class Found(NamedTuple):
+    """A step that a search finds, with the AE title and the time that its answer has."""
+
+    item: WorklistItem
+    ae_title: str
+    start_time: str
+
+
 class Worklist:
     """The current list. Reads are lock-free: a snapshot is replaced whole. `mark` is what the Lua
     filter, where it is installed, puts before a query."""
@@ -198,6 +207,20 @@ class Worklist:
         if prepared.interval_rules is None:
             return Answers(datasets)
         return Answers(datasets, len(snapshot.select(prepared.interval_rules)) - len(datasets))
+
+    def find(self, query: Query) -> list[Found]:
+        """What a query finds that no station asks: the rules of stations hold for none. Raises
+        WorklistUnavailable."""
+        caller = Caller("")
+        titles, times = StationTitles(query, caller, self._host), StartTimes(query, self._host)
+        return [
+            Found(
+                item,
+                titles.answered(item["ScheduledStationAETitle"]) or "",
+                (times.answered(item) if item.untimed else None) or "",
+            )
+            for item in self.fresh().select(rules(query, caller, self._day, self._host))
+        ]
 
     def seen_by(self, ae_title: str, query: Query | None = None) -> list[WorklistItem]:
         """The items that a station would get for a query that names no key, or for `query`."""

@@ -20,10 +20,11 @@ from tests.server.test_completion import (
     posts,
     steps_told,
 )
+from tests.server.test_loop import offered
 from trial import scanner
 from trial.orthanc import ScratchOrthanc
 from trial.ports import free_port
-from trial.procedures import Reports
+from trial.procedures import Reports, ended, started
 
 SOON = 1.0
 """Seconds in which OpenMRS is to know that an exam is done; StableAge is a minute here."""
@@ -114,3 +115,27 @@ def test_nobody_ordered_it_and_it_is_kept(room: Room, openmrs: Standin) -> None:
     uid = room.reports.start()
     room.reports.end(uid, status="DISCONTINUED")
     assert posts(openmrs, STEP_STATUS) == []
+
+
+def test_an_exam_by_dicomweb(room: Room, openmrs: Standin) -> None:
+    """The worklist, the start and the end, over HTTP alone."""
+    offered(room.orthanc, 2)
+    root, session = f"{room.orthanc.url}/openmrs/dicom-web", room.orthanc.session
+    query = {"ScheduledProcedureStepSequence.ScheduledProcedureStepID": "2"}
+    found = session.get(f"{root}/modality-scheduled-procedure-steps", params=query, timeout=10)
+    (answer,) = (Dataset.from_json(one) for one in found.json())
+    step = f"{root}/modality-performed-procedure-steps/{generate_uid()}"
+
+    def post(url: str, dataset: Dataset) -> int:
+        return session.post(url, json=[dataset.to_json_dict()], timeout=10).status_code
+
+    assert post(step, started(answer)) == 201
+    becomes(openmrs, 2, "in progress")
+    images = room.images(answer)
+    room.send(images)
+    assert post(f"{step}?update", ended(images)) == 200
+    completed(openmrs, 2, SOON)
+    assert post(f"{step}?update", ended(images)) == 409
+    assert session.get(step, timeout=10).json()[0]["00400252"]["Value"] == ["COMPLETED"]
+    (told,) = room.orthanc.get("/openmrs/procedures")
+    assert (told["Images"], told["Expected"], told["Come"]) == ("come", 3, 3)

@@ -246,6 +246,7 @@ def test_the_four_keys_alone_give_every_default() -> None:
             "RequestAttributesSequence",
             "AccessionNumber",
             "PerformedProcedureStepID",
+            "MPPS",
         ),
         "hold_patient_mismatch": True,
         "report_in_progress": True,

@@ -22,6 +22,7 @@ from orthanc_openmrs.mapping.likeness import LONGEST_NAME, MOST_WORDS
 from orthanc_openmrs.mapping.mapping import MOST_RANKED
 from orthanc_openmrs.mapping.search import LONGEST_SEARCH
 from orthanc_openmrs.model import Kind, NotificationState, StepStatus
+from orthanc_openmrs.mpps import attributes as mpps
 from orthanc_openmrs.openmrs.imaging_list import MAX_STEPS
 from orthanc_openmrs.rest.events import LONGEST_WAIT
 from orthanc_openmrs.rest.messages import CODES, OTHER_CODES, REASONS
@@ -210,6 +211,24 @@ def test_the_figures_stand_where_the_next_run_replaces_them() -> None:
     assert f"the {REMEMBERED_QUERIES} last ones" in before
 
 
+def test_the_attributes_of_mpps_are_documented_as_they_are() -> None:
+    def told(attributes: Iterable[mpps.Attribute], level: str = "") -> Iterator[list[str]]:
+        for one in attributes:
+            tag = tag_for_keyword(one.keyword)
+            assert tag is not None
+            yield [
+                level + one.keyword,
+                f"({tag >> 16:04X},{tag & 0xFFFF:04X})",
+                one.at_create,
+                "yes" if one.may_set else "no",
+                one.at_end,
+            ]
+            yield from told(one.inside, f"{level}> ")
+
+    head = "attribute | tag | N-CREATE type | N-SET | final state type"
+    assert list(table(read("docs/conformance.md"), head)) == list(told(mpps.ATTRIBUTES))
+
+
 # --- docs/rest.md --------------------------------------------------------------------------
 
 REST = "docs/rest.md"
@@ -220,6 +239,7 @@ def app() -> Application:
     """The routes over a list and three notifications."""
     found = Application()
     found.tells(PENDING, FAILED, HELD)
+    found.reports_an_exam()
     found.send("POST", "/notifications/2/retry")
     return found
 
@@ -258,6 +278,7 @@ def test_every_route_has_a_curl_example_that_reaches_it(app: Application) -> Non
         ("GET /openmrs/patients/{uuid}/studies", f"/patients/{ALICE}/studies", {}),
         ("GET /openmrs/patients/{uuid}/candidates", f"/patients/{BOB}/candidates", {}),
         ("GET /openmrs/studies", "/studies", {"assigned": "true"}),
+        ("GET /openmrs/procedures", "/procedures", {"state": "COMPLETED"}),
     ],
 )
 def test_an_example_has_the_fields_of_the_answer(

@@ -45,7 +45,7 @@ LINKED, HELD, SETTLED, UNLINKED = (
     Outcome.UNLINKED,
 )
 DONE, REJECTED = StepStatus.COMPLETED, StepStatus.REJECTED
-UID, RAS, ACC, PPS = EVIDENCE
+UID, RAS, ACC, PPS, _ = EVIDENCE
 
 ONE = request("1", step("11"), accession_number="A 1")
 TWO = request(
@@ -594,7 +594,8 @@ def test_an_openmrs_that_takes_whole_patient_ids_only_isnt_told_of_others(
 @pytest.mark.parametrize(("configured", "outcome"), [(False, UNLINKED), (True, LINKED)])
 def test_mpps_is_evidence_where_it_is_configured(configured: bool, outcome: Outcome) -> None:
     images = study(series(performed_steps=(RequestAttributes("52", "5"),)))
-    decision = link(images, Orders.of([CHEST]), Policy((*EVIDENCE, *["MPPS"] * configured)))
+    kinds = [kind for kind in EVIDENCE if configured or kind != "MPPS"]
+    decision = link(images, Orders.of([CHEST]), Policy(tuple(kinds)))
     assert decision.outcome is outcome
     assert [one.step.scheduled_procedure_step_id for one in decision.links] == ["52"] * configured
 

@@ -23,14 +23,19 @@ from orthanc_openmrs.mapping.mapping import PatientMapping
 from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.viewers import ViewerSettings
 from orthanc_openmrs.model import (
+    Images,
     NewNotification,
     NotificationState,
     Rejected,
     RequestAttributes,
     RequestList,
+    SeriesArrival,
     StepIdentity,
     StepStatus,
 )
+from orthanc_openmrs.mpps.datasets import EXPLICIT
+from orthanc_openmrs.mpps.provider import Provider
+from orthanc_openmrs.rest.dicomweb import DicomWebRoutes
 from orthanc_openmrs.rest.events import EventRoutes
 from orthanc_openmrs.rest.messages import (
     HttpError,
@@ -43,6 +48,7 @@ from orthanc_openmrs.rest.messages import (
 from orthanc_openmrs.rest.notifications import NotificationRoutes
 from orthanc_openmrs.rest.openapi import with_document
 from orthanc_openmrs.rest.page import PageRoutes
+from orthanc_openmrs.rest.procedures import ProcedureRoutes
 from orthanc_openmrs.rest.router import LARGEST_BODY, Route, Router
 from orthanc_openmrs.rest.schemas import LARGEST_PAGE
 from orthanc_openmrs.rest.status import StatusRoutes
@@ -57,6 +63,7 @@ from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import ALICE, BOB, TODAY, FrozenClock, request, series, step, study
 from tests.unit.doubles import Archive
+from tests.unit.mpps.datasets import SERIES, encoded, end, start
 
 PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
 START_DATE = "ScheduledProcedureStepStartDate"
@@ -119,6 +126,10 @@ class Application:
                 examine=lambda: self.findings,
             ),
             WorklistRoutes(worklist=self.worklist, read_now=lambda: self.read_now(1)),
+            ProcedureRoutes(self.database),
+            DicomWebRoutes(
+                worklist=self.worklist, provider=Provider(self.database, on_news=lambda: None)
+            ),
             NotificationRoutes(
                 decisions=decisions, look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get
             ),
@@ -147,6 +158,20 @@ class Application:
             PageRoutes(read_files()),
         )
         self.router = Router(with_document(row for noun in nouns for row in noun.table()))
+
+    def reports_an_exam(self) -> None:
+        """A scanner completes a step, and some of its images are here."""
+        provider = Provider(self.database, on_news=lambda: None)
+        begun = start()
+        del begun.StudyID
+        provider.create("1.2.3", encoded(begun), EXPLICIT, "CT1")
+        provider.update("1.2.3", encoded(end()), EXPLICIT)
+        record = self.database.find_procedure("1.2.3")
+        assert record is not None
+        arrivals = [SeriesArrival(SERIES, 2, 1)]
+        self.database.note_procedure(
+            record, seconds=1, images=Images.AWAITED, arrivals=arrivals, study="s"
+        )
 
     def read_now(self, timeout: float) -> Snapshot:
         """A fresh list, or why there is none."""
@@ -622,7 +647,8 @@ def test_a_list_of_notifications_refuses_what_it_doesnt_know(
 @pytest.mark.parametrize("route", Application().router.routes, ids=lambda one: one.summary)
 def test_every_route_refuses_an_argument_that_it_doesnt_have(route: Route) -> None:
     app = Application()
-    path = route.path.format(step="1", id="1", study="s", uuid=ALICE, file="page.js")
+    names = {"step": "1", "id": "1", "study": "s", "uuid": ALICE, "file": "page.js", "uid": "1.2"}
+    path = route.path.format(**names)
     response = app.router.respond(Request(route.method, path, {"Nonsense": "1"}, {}, REPORT))
     assert response.status == 400, response.body
 
