@@ -69,6 +69,10 @@ class Provider:
         """A step's dataset. Raises Refused, StoreError."""
         return procedure.retrieve(self._found(uid)[0], attributes, transfer_syntax)
 
+    def has(self, uid: str) -> bool:
+        """Whether there is such a step. Raises StoreError."""
+        return self._steps.load_procedure(uid) is not None
+
     def _found(self, uid: str) -> tuple[KeptProcedure, int]:
         found = self._steps.load_procedure(_checked(uid))
         if found is None:

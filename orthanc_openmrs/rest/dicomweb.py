@@ -14,8 +14,9 @@ import pydicom
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from orthanc_openmrs.errors import Conflict, NotFound
+from orthanc_openmrs.model import ProcedureState
 from orthanc_openmrs.mpps import procedure
-from orthanc_openmrs.mpps.datasets import EXPLICIT, Unreadable, parse, serialize
+from orthanc_openmrs.mpps.datasets import EXPLICIT, Unreadable, parse, serialize, tag_of
 from orthanc_openmrs.mpps.procedure import Refused
 from orthanc_openmrs.mpps.provider import Provider
 from orthanc_openmrs.rest.arguments import number, yes_or_no
@@ -67,6 +68,19 @@ KEYS = Parameter(
     },
 )
 UPDATE = Parameter("update", "changes the step instead of creating it", TEXT)
+
+_STATE = f"{tag_of('PerformedProcedureStepStatus'):08X}"
+
+_CREATION = tuple(
+    f"{tag_of(keyword):08X}"
+    for keyword in (
+        "ScheduledStepAttributesSequence",
+        "PerformedProcedureStepID",
+        "PerformedStationAETitle",
+        "Modality",
+    )
+)
+"""Attributes that a creation must have and an update mustn't (PS3.4 F.7.2-1)."""
 
 _STEP_KEYWORDS = frozenset(row.keyword for row in ATTRIBUTES if row.level is Level.STEP)
 _DEFAULT = tuple(row for row in ATTRIBUTES if row.type in ("1", "2", "1C") and row.vr != "SQ")
@@ -150,15 +164,25 @@ class DicomWebRoutes:
 
     def report(self, request: Request, uid: str) -> Response:
         """POST /openmrs/dicom-web/modality-performed-procedure-steps/{uid}"""
-        content = _bytes(body_of(request))
+        model = body_of(request)
+        content = _bytes(model)
         try:
-            if "update" in request.query:
+            if "update" in request.query or self._is_update(uid, model):
                 self._provider.update(uid, content, EXPLICIT)
                 return Response(200, content_type="text/plain")
             self._provider.create(uid, content, EXPLICIT)
         except Refused as refusal:
             _raise(refusal)
         return Response(201, content_type="text/plain", headers={"Content-Location": request.path})
+
+    def _is_update(self, uid: str, model: Dataset) -> bool:
+        """What `?update` would say, of which Orthanc tells plugins nothing where the method is
+        POST: whether the body has nothing that a creation alone may have, or ends a step that is
+        there."""
+        if not any(tag in model for tag in _CREATION):
+            return True
+        state = model.get(_STATE, {}).get("Value") or [""]
+        return state[0] != ProcedureState.IN_PROGRESS and self._provider.has(uid)
 
     def retrieve(self, request: Request, uid: str) -> Response:
         """GET /openmrs/dicom-web/modality-performed-procedure-steps/{uid}"""

@@ -177,8 +177,9 @@ def body(dataset: pydicom.Dataset) -> bytes:
     return json.dumps([dataset.to_json_dict()]).encode()
 
 
-def test_the_statuses_of_a_life(app: Application) -> None:
-    path, changed = f"{PERFORMED}1.2.3", {"update": ""}
+@pytest.mark.parametrize("changed", [{"update": ""}, {}], ids=["as asked", "as Orthanc tells it"])
+def test_the_statuses_of_a_life(app: Application, changed: dict[str, str]) -> None:
+    path = f"{PERFORMED}1.2.3"
     over = body(start(PerformedProcedureStepStatus="COMPLETED"))
     table = [
         ("GET", path, {}, b"", 404),
