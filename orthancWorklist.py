@@ -14,6 +14,10 @@ sys.path[:0] = [str(folder) for folder in (_FOLDER, _PACKAGES) if folder.is_dir(
 
 import orthanc  # noqa: E402 - the import path comes first
 
-from orthanc_openmrs import plugin  # noqa: E402 - the import path comes first
+from orthanc_openmrs.host import process  # noqa: E402 - the import path comes first
+
+process.begin(orthanc)
+
+from orthanc_openmrs import plugin  # noqa: E402 - only in the first interpreter of a process
 
 plugin.start(orthanc)
