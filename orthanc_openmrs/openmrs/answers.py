@@ -104,11 +104,15 @@ _SIGNS = (
 """What else than a failure an exception may be, by its words."""
 
 
+_HEAD = 100
+"""Bytes of which one is the first that is no blank."""
+
+
 def read_exception(body: bytes) -> ServerException | None:
     """The exception that an answer is, whole or cut off in the middle; None where it is none."""
+    if not body[:_HEAD].decode("utf-8-sig", "replace").lstrip().startswith("{"):
+        return None  # a list of megabytes is told by its head
     text = body.decode("utf-8-sig", "replace").strip()
-    if text[:1] != "{":
-        return None
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):

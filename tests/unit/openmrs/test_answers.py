@@ -2,6 +2,7 @@
 
 import ast
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,17 @@ def test_an_exception_may_be_a_refusal(message: str, kind: str, parameter: bool)
     found = read_exception(json.dumps(thrown(message)).encode())
     assert found is not None
     assert (found.problem, found.misses_parameter) == (kind, parameter)
+
+
+def test_a_long_list_is_told_by_its_head() -> None:
+    body = b"[" + b'{"stackTrace": []},' * 1_000_000
+    tracemalloc.start()
+    try:
+        assert read_exception(body) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000
 
 
 @pytest.mark.parametrize("name", ["a\nb", "Jones, Alice", "", "x" * 300, 7, None, {}])
