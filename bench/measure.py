@@ -25,6 +25,7 @@ from bench.peers import Material, Peer
 from bench.queries import Asked
 from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.worklist.board import Board
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.refresh import REST, Refresher
 from orthanc_openmrs.worklist.service import StationRules, Worklist
@@ -523,7 +524,8 @@ def _in_process(folder: Path, material: Material, from_start: float, from_read: 
     worklist = Worklist(StationRules(codec="utf-8"), max_staleness=1e9)
     database = Database(f"sqlite:///{folder / 'bench.db'}")
     names = PersonNames()
-    refresher = Refresher(source, worklist, database, interval=3600, names=lambda: names)
+    board = Board(worklist, names=lambda: names, max_staleness=1e9)
+    refresher = Refresher(source, board, database, interval=3600)
 
     def handled(body: bytes) -> float:
         source.body = body

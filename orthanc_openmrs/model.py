@@ -99,6 +99,16 @@ class RequestList:
     rejected: tuple[Rejected, ...] = ()
     generation: str = ""
 
+    @property
+    def lacks_steps(self) -> bool:
+        """Whether there are requests, but not one step: the modules before 1.1.5 leave a request
+        out as soon as it has a step."""
+        return (
+            bool(self.requests)
+            and not self.rejected
+            and not any(request.steps for request in self.requests)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PreviousOrder:

@@ -72,6 +72,7 @@ from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.store.migrations import SchemaTooNew
 from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
+from orthanc_openmrs.worklist.board import Board
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.person_names import NameBook
@@ -180,13 +181,14 @@ def _reading(sources: _Sources) -> _Reading:
         mark=_query_mark(),
     )
     unchanging = PersonNames(normalise)
-    refresher = Refresher(
-        sources.client,
+    board = Board(
         worklist,
-        sources.database,
-        interval=settings.refresh_interval,
         names=names.names if names else lambda: unchanging,
         on_snapshot=lambda snapshot: names.want(snapshot.offered) if names else None,
+        max_staleness=settings.max_staleness,
+    )
+    refresher = Refresher(
+        sources.client, board, sources.database, interval=settings.refresh_interval
     )
     return _Reading(worklist, refresher, names, Tally())
 

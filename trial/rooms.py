@@ -32,7 +32,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 )
 """From the entry down: a room imports rooms of lower levels only. "" is an empty place."""
 
-ADAPTERS = frozenset({"alerts.webhook", "store", "openmrs.client", "openmrs.transport"})
+ADAPTERS = frozenset(
+    {"alerts.webhook", "store", "openmrs.client", "openmrs.order_client", "openmrs.transport"}
+)
 """What speaks to the world outside. Use cases say what they need of it in protocols of their own;
 only who builds it imports it."""
 

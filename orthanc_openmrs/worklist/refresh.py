@@ -1,6 +1,6 @@
-"""Reads OpenMRS's list in the background.
+"""Reads OpenMRS's list in the background, or one of its lists: each source has a reader.
 
-Decides: when the list is read, and what stays served when it can't be. One thread reads; a
+Decides: when the list is read, and what stays served when it can't be. One thread reads it; a
 read never overlaps another, and nobody who is served waits for it. OpenMRS makes a list of years
 anew each time, so no read follows another too soon, unless a person wants it. Must not know:
 HTTP, SQL.
@@ -20,10 +20,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from orthanc_openmrs.errors import PROBLEMS, OpenMRSError, StoreError
+from orthanc_openmrs.model import RequestList, Source
 from orthanc_openmrs.openmrs.imaging_list import read_list
 from orthanc_openmrs.worker import Worker
-from orthanc_openmrs.worklist.items import PersonNames
-from orthanc_openmrs.worklist.service import Worklist
+from orthanc_openmrs.worklist.board import Board
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
@@ -126,10 +126,16 @@ class _Read:
         return max(REST * self.took, AWAY_PAUSE if self.problem is not None else 0.0)
 
 
-class Refresher(Worker):
-    """Keeps a `Worklist` as fresh as `interval` seconds allow.
+_NAMES = {Source.IMAGING: "refresh", Source.ORDERS: "orders"}
+"""The threads'."""
 
-    `names` says how names are made now; `on_snapshot` is called with each list that is new.
+_ABOUT = {Source.IMAGING: "", Source.ORDERS: "the orders: "}
+"""What a line of the log begins with, that is about one of several lists."""
+
+
+class Refresher(Worker):
+    """Keeps a source's part of the worklist as fresh as `interval` seconds allow.
+
     `on_read` is called with each list that was read, new or not, before it is kept and before those
     who wait for it go on; it may raise StoreError: then the list isn't kept.
     """
@@ -137,28 +143,30 @@ class Refresher(Worker):
     def __init__(
         self,
         source: ListSource,
-        worklist: Worklist,
+        board: Board,
         store: ListStore,
         *,
         interval: float,
-        names: Callable[[], PersonNames],
-        on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
+        part: Source = Source.IMAGING,
+        read: Callable[[bytes], RequestList] = read_list,
         on_read: Callable[[Snapshot], None] = lambda snapshot: None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__("refresh")
-        self._names = names
-        self._on_snapshot = on_snapshot
+        super().__init__(_NAMES[part])
         self._on_read = on_read
         self._source = source
-        self._worklist = worklist
+        self._board = board
         self._store = store
         self._interval = interval
+        self._part = part
+        self._read_body = read
         self._clock = clock
         self._monotonic = monotonic
         self._digest = b""
         self._collected = -COLLECTION_PERIOD
+        self._rejected = -1
+        self._without_steps = 0
         self._not_kept = ""
         self._took = 0.0
         self._status = SourceStatus()
@@ -205,12 +213,12 @@ class Refresher(Worker):
         except OpenMRSError as problem:
             _log.error("the kept worklist can't be used: %s", problem)
             return
-        snapshot = self._worklist.snapshot
-        assert snapshot is not None
+        snapshot = self._mine()
         _log.warning(
-            "serving the kept worklist: %d of %d steps, read %.0f s ago",
+            "serving the kept worklist: %d of %d steps%s, read %.0f s ago",
             len(snapshot.offered),
             len(snapshot.items),
+            ", with its orders" if self._part is Source.ORDERS else "",
             self._clock() - read_at,
         )
 
@@ -275,8 +283,14 @@ class Refresher(Worker):
 
     def _current(self, read: Snapshot) -> Snapshot:
         """The read list as it is served, which may know more names by now."""
-        served = self._worklist.snapshot
-        return served if served is not None and served.began >= read.began else read
+        served = self._mine()
+        return served if served.began >= read.began else read
+
+    def _mine(self) -> Snapshot:
+        """The list that is served, as fresh as this source's part."""
+        snapshot = self._board.snapshot
+        assert snapshot is not None
+        return snapshot.as_of(self._part)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -284,7 +298,7 @@ class Refresher(Worker):
             if began is not None:
                 self._end(began, self._try_to_read(began))
             try:
-                self._turn_of_the_day()
+                self._board.turn_of_the_day()
             except Exception:  # the thread must live: without it the list grows old
                 _log.exception("the list can't be made for another day")
 
@@ -334,7 +348,7 @@ class Refresher(Worker):
             self._under_way = -math.inf
             self._last = _Read(began, self._took, self._monotonic(), problem)
             if problem is None:
-                self._newest = self._worklist.snapshot
+                self._newest = self._mine()
             self._condition.notify_all()
 
     def _read(self, began: float) -> None:
@@ -344,11 +358,9 @@ class Refresher(Worker):
         finally:
             self._took = self._monotonic() - began
         changed = self._serve(body, started, began)
-        snapshot = self._worklist.snapshot
-        assert snapshot is not None
-        self._note_success(snapshot)
+        self._note_success()
         try:
-            self._on_read(snapshot)
+            self._on_read(self._mine())
             if changed:
                 self._store.save_worklist(body, started)
             else:
@@ -364,35 +376,30 @@ class Refresher(Worker):
             _give_memory_back()
 
     def _serve(self, body: bytes, read_at: float, began: float = -math.inf) -> bool:
-        """Replace the snapshot; returns whether the list is another one than before."""
+        """Replace this part of the worklist; returns whether it is another one than before."""
         digest = hashlib.sha256(body).digest()
-        before = self._worklist.snapshot
-        day = self._worklist.today()
-        names = self._names()
-        if before is not None and digest == self._digest:
-            self._worklist.replace(before.at(read_at=read_at, began=began, day=day, names=names))
+        if digest == self._digest:
+            self._board.touch(self._part, read_at=read_at, began=began)
             return False
         after_all = not 0 <= read_at - self._collected < COLLECTION_PERIOD
         if after_all:
             self._collected = read_at
         with _no_collection(after_all=after_all):
-            found = read_list(body)
-            snapshot = Snapshot.build(
-                found, read_at=read_at, began=began, day=day, names=names, previous=before
-            )
-        self._worklist.replace(snapshot)
-        self._on_snapshot(snapshot)
+            found = self._read_body(body)
+            self._board.put(self._part, found, read_at=read_at, began=began)
         self._digest = digest
-        if before is None or len(snapshot.rejected) != len(before.rejected):
-            for rejected in snapshot.rejected[:10]:
+        self._without_steps = len(found.requests) if found.lacks_steps else 0
+        if len(found.rejected) != self._rejected:
+            for rejected in found.rejected[:10]:
                 _log.warning("element %d of the list: %s", rejected.position, rejected.reason)
+        self._rejected = len(found.rejected)
         return True
 
-    def _note_success(self, snapshot: Snapshot) -> None:
+    def _note_success(self) -> None:
         before, now = self._status, self._clock()
         kind = error = ""
-        if snapshot.lacks_steps:
-            kind, error = "no-steps", f"{len(snapshot.requests)} requests without a step"
+        if self._without_steps:
+            kind, error = "no-steps", f"{self._without_steps} requests without a step"
         self._status = SourceStatus(
             last_success=now,
             last_error=error,
@@ -400,7 +407,11 @@ class Refresher(Worker):
             answering_since=before.answering_since or now,
         )
         if before.failures:
-            _log.warning("OpenMRS answers again, after %d failed reads", before.failures)
+            _log.warning(
+                "%sOpenMRS answers again, after %d failed reads",
+                _ABOUT[self._part],
+                before.failures,
+            )
         if kind and kind != before.error_kind:
             _log.error("%s (%s)", PROBLEMS[kind], error)
 
@@ -416,14 +427,8 @@ class Refresher(Worker):
             failures=before.failures + 1,
         )
         if problem.kind != before.error_kind:
-            _log.error("%s (%s)", PROBLEMS.get(problem.kind, problem.kind), problem)
-
-    def _turn_of_the_day(self) -> None:
-        """Steps without a date are offered as of today, whatever day it is."""
-        snapshot = self._worklist.snapshot
-        day = self._worklist.today()
-        if snapshot is not None and snapshot.day != day:
-            self._worklist.replace(snapshot.at(day=day, names=snapshot.names))
+            meaning = PROBLEMS.get(problem.kind, problem.kind)
+            _log.error("%s%s (%s)", _ABOUT[self._part], meaning, problem)
 
 
 def _until_midnight(now: float) -> float:

@@ -171,15 +171,25 @@ class Worklist:
             self._revision = max(self._revision + 1, int(self._clock() * 1000))
 
     def age(self) -> float | None:
-        """Seconds since OpenMRS gave the list, None before the first one."""
+        """Seconds since OpenMRS gave the list (of several parts, the oldest), None before the
+        first one."""
         snapshot = self._snapshot
-        return None if snapshot is None else max(0.0, self._clock() - snapshot.read_at)
+        if snapshot is None:
+            return None
+        return max(0.0, self._clock() - min(part.read_at for part in snapshot.parts))
 
     @property
     def stale(self) -> bool:
-        """Whether the list is too old to be served, or was never read."""
-        age = self.age()
+        """Whether the list is too old to be served, or was never read. A source that is down costs
+        itself only: its part alone leaves the list when it is too old."""
+        age = self._age_of_newest()
         return age is None or age > self._max_staleness
+
+    def _age_of_newest(self) -> float | None:
+        snapshot = self._snapshot
+        if snapshot is None:
+            return None
+        return max(0.0, self._clock() - max(part.read_at for part in snapshot.parts))
 
     def fresh(self) -> Snapshot:
         """The snapshot to answer from. Raises WorklistUnavailable where it is stale."""
@@ -188,7 +198,8 @@ class Worklist:
             raise WorklistUnavailable("no worklist was read from OpenMRS yet")
         if self.stale:
             raise WorklistUnavailable(
-                f"the worklist is {self.age():.0f} s old; MaxStaleness is {self._max_staleness:g} s"
+                f"the worklist is {self._age_of_newest():.0f} s old; MaxStaleness is "
+                f"{self._max_staleness:g} s"
             )
         return snapshot
 

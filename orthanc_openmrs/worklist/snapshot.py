@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from orthanc_openmrs.model import ImagingRequest, Rejected, RequestList
+from orthanc_openmrs.model import ImagingRequest, Rejected, RequestList, Source
 from orthanc_openmrs.worklist.attributes import POSITION
 from orthanc_openmrs.worklist.items import PersonNames, Shared, WorklistItem, build_items
 from orthanc_openmrs.worklist.matching import Rule, indexed
@@ -36,6 +36,17 @@ class _Built:
     items: tuple[WorklistItem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PartRead:
+    """When a source's part of the list was read, and whether it is in the list: it isn't where it
+    is too old."""
+
+    source: Source
+    read_at: float
+    began: float
+    served: bool = True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """The list at one moment.
@@ -43,8 +54,9 @@ class Snapshot:
     `items` are all steps, by date, time and id; `offered` those that scanners can get;
     `skipped` counts what they should get and can't.
     `read_at` is when OpenMRS was asked for the list (seconds since the epoch), `began` the same
-    moment by this process's own clock, which can't jump (-inf where another process read it), `day`
-    the date (DA) that counts as today. Build it with `build`.
+    moment by this process's own clock, which can't jump (-inf where another process read it); of
+    several sources, the oldest of what is in the list. `parts` has each source's own. `day` is the
+    date (DA) that counts as today. Build it with `build`.
     """
 
     requests: tuple[ImagingRequest, ...]
@@ -57,6 +69,7 @@ class Snapshot:
     began: float
     day: str
     names: PersonNames
+    parts: tuple[PartRead, ...]
     _by_step: Mapping[str, WorklistItem]
     _index: Mapping[str, _Index]
     _dates: tuple[str, ...]
@@ -72,6 +85,7 @@ class Snapshot:
         names: PersonNames | None = None,
         previous: "Snapshot | None" = None,
         began: float = -math.inf,
+        parts: tuple[PartRead, ...] = (),
     ) -> "Snapshot":
         """Make a snapshot of a list, with the items of `previous` where nothing changed."""
         names = names or PersonNames()
@@ -112,6 +126,7 @@ class Snapshot:
             began=began,
             day=day,
             names=names,
+            parts=parts or (PartRead(Source.IMAGING, read_at, began),),
             _by_step={item.step.scheduled_procedure_step_id: item for item in items},
             _index=index,
             _dates=tuple(sorted(index[_DATE])),
@@ -125,22 +140,50 @@ class Snapshot:
         names: PersonNames,
         read_at: float | None = None,
         began: float | None = None,
+        parts: tuple[PartRead, ...] | None = None,
     ) -> "Snapshot":
         """The same list, read again later, on another day, or with more names known."""
+        same_read = read_at is None and began is None
         read_at = self.read_at if read_at is None else read_at
         began = self.began if began is None else began
+        if parts is None:
+            parts = self.parts if same_read else (PartRead(Source.IMAGING, read_at, began),)
         if day == self.day and names is self.names:
-            return replace(self, read_at=read_at, began=began)
+            return replace(self, read_at=read_at, began=began, parts=parts)
         found = RequestList(self.requests, self.rejected, self.generation)
         return Snapshot.build(
-            found, read_at=read_at, began=began, day=day, names=names, previous=self
+            found,
+            read_at=read_at,
+            began=began,
+            day=day,
+            names=names,
+            previous=self,
+            parts=parts,
         )
+
+    def part(self, source: Source) -> PartRead | None:
+        """When a source was read, None where it never was."""
+        return next((one for one in self.parts if one.source is source), None)
+
+    def as_of(self, source: Source) -> "Snapshot":
+        """The same list, as fresh as one source's part is."""
+        part = self.part(source)
+        if part is None or (part.read_at, part.began) == (self.read_at, self.began):
+            return self
+        return replace(self, read_at=part.read_at, began=part.began)
+
+    def only(self, source: Source) -> "Snapshot":
+        """A source's requests alone, as fresh as they are; items are those of all."""
+        if len(self.parts) == 1:
+            return self
+        requests = tuple(request for request in self.requests if request.source is source)
+        return replace(self.as_of(source), requests=requests)
 
     @property
     def lacks_steps(self) -> bool:
-        """Whether there are requests, but not one step: the modules before 1.1.5 leave a request
-        out as soon as it has a step."""
-        return bool(self.requests) and not self.items and not self.rejected
+        """Whether the Imaging module gives requests, but not one step."""
+        imaging = tuple(one for one in self.requests if one.source is Source.IMAGING)
+        return RequestList(imaging, self.rejected).lacks_steps
 
     def step(self, scheduled_procedure_step_id: str) -> WorklistItem | None:
         """The item of a step, offered or not."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.worklist.board import Board
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.refresh import (
@@ -119,13 +120,18 @@ class Reading:
         self.names = PersonNames()
         self.snapshots: list[Snapshot] = []
         self.read_ones: list[Snapshot] = []
-        self.refresher = Refresher(
-            self.source,
+        self.board = Board(
             self.worklist,
-            self.store,
-            interval=interval,
             names=lambda: self.names,
             on_snapshot=self.snapshots.append,
+            max_staleness=1000,
+            clock=self.clock,
+        )
+        self.refresher = Refresher(
+            self.source,
+            self.board,
+            self.store,
+            interval=interval,
             on_read=self.on_read,
             clock=self.clock,
             monotonic=monotonic,
