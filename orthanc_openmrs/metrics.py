@@ -50,6 +50,8 @@ METRICS = {
     "notifications_failed": "notifications that OpenMRS refused",
     "notifications_discarded": "notifications that are never sent",
     "studies_waiting": "studies whose link waits, for a list or for a file",
+    "exams_in_progress": "exams (MPPS) that go on",
+    "exams_lacking_images": "exams (MPPS) some of whose images haven't come",
     "oldest_pending_seconds": "since the oldest pending notification was made, 0 where none is",
     "database_answers": "1 while the plugin's database answers, else 0",
 }
@@ -144,6 +146,8 @@ class Metrics(Worker):
             for state in NotificationState:
                 found[f"notifications_{state.value}"] = known.backlog.counts[state]
             found["studies_waiting"] = known.backlog.waiting
+            found["exams_in_progress"] = known.backlog.exams_in_progress
+            found["exams_lacking_images"] = known.backlog.exams_lacking_images
             oldest = known.backlog.oldest_pending
             found["oldest_pending_seconds"] = (
                 0.0 if oldest is None else max(0.0, self._clock() - oldest)

@@ -49,6 +49,7 @@ from orthanc_openmrs.model import (
     Notification,
     NotificationState,
     ProcedureRecord,
+    ProcedureState,
     StudySummary,
 )
 from orthanc_openmrs.mpps.admission import Admission
@@ -235,12 +236,22 @@ class _Completion(NamedTuple):
 
 def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Completion:
     settings, database = sources.settings, sources.database
-    backlog = BacklogWatch(
-        lambda: Backlog(
-            database.notification_counts(), database.oldest_pending(), database.waiting_count()
-        ),
-        expire=lambda: database.expire(time.time() - settings.keep_delivered),
-    )
+
+    def count() -> Backlog:
+        exams = database.procedure_counts()
+        return Backlog(
+            database.notification_counts(),
+            database.oldest_pending(),
+            database.waiting_count(),
+            exams.get(ProcedureState.IN_PROGRESS, 0),
+            exams.get(Images.MISSING, 0),
+        )
+
+    def expire() -> bool:
+        before = time.time() - settings.keep_delivered
+        return any([database.expire(before), database.expire_procedures(before)])
+
+    backlog = BacklogWatch(count, expire=expire)
 
     def linked(study: str) -> None:
         mapping.synchroniser.enqueue(study)

@@ -31,12 +31,14 @@ EXPIRY_INTERVAL = 3600.0
 
 
 class Backlog(NamedTuple):
-    """How many notifications there are in each state, when the oldest pending one was made, and
-    how many studies wait to be linked."""
+    """How many notifications there are in each state, when the oldest pending one was made, how
+    many studies wait to be linked, and how many exams (MPPS) go on or lack images."""
 
     counts: Mapping[NotificationState, int]
     oldest_pending: float | None
     waiting: int = 0
+    exams_in_progress: int = 0
+    exams_lacking_images: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,5 +29,6 @@ CHECKS: tuple[Check[Case], ...] = (
     Check("steps", openmrs.steps, ("list",), 20),
     Check("notifications", running.notifications, ("plugin",)),
     Check("C-FIND", running.query, ("plugin", "scanners"), 20),
+    Check("MPPS", running.procedures, ("plugin", "settings"), 20),
 )
 """Every check, the most fundamental first."""

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from orthanc_openmrs.doctor import advice
 from orthanc_openmrs.doctor.case import Case
+from orthanc_openmrs.doctor.echo import SUCCESS as ECHOED
+from orthanc_openmrs.doctor.echo import echo
 from orthanc_openmrs.doctor.findings import Finding, error, ok, warning
 from orthanc_openmrs.doctor.installation import may_ask, modalities, title_and_host
 from orthanc_openmrs.doctor.machine import Listener, last_error, refused, way_to
@@ -359,6 +361,32 @@ def query(case: Case) -> Iterator[Finding]:
     else:
         what = f"gets step {step}" if item else "is answered"
         yield ok("C-FIND", f"{calling} {what} ({milliseconds:.0f} ms)")
+
+
+def procedures(case: Case) -> Iterator[Finding]:
+    """A scanner reaches the port for performed procedure steps."""
+    settings = case.known_settings.procedures
+    if settings.port is None:
+        yield ok("MPPS", "is off: steps are completed by their images alone")
+        return
+    where = f"AE title {settings.ae_title}, port {settings.port}"
+    if settings.tls:
+        yield ok("MPPS", f"not tried: DICOM over TLS needs a scanner's certificate ({where})")
+        return
+    titles = settings.calling_ae_titles
+    calling = case.aet or (min(titles) if titles else caller(case))
+    if calling is None:
+        yield ok("MPPS", f"not tried: no scanner may report from this machine ({where})")
+        return
+    answered = echo(settings.address or "127.0.0.1", settings.port, settings.ae_title, calling)
+    if answered == ECHOED:
+        yield ok("MPPS", f"{calling} is answered; enter in the scanner: this host, {where}")
+    else:
+        yield error(
+            "MPPS",
+            f"{calling} asks port {settings.port}: {answered}",
+            "see Orthanc's log; compare OpenMRS.MPPS with docs/configuration.md",
+        )
 
 
 def _asked_for(case: Case) -> WorklistItem | None:

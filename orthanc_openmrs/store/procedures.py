@@ -47,6 +47,7 @@ procedures = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("due", sa.Float),
     sa.Index("procedures_due", "due"),
+    sa.Index("procedures_state", "state"),
     sa.Index("procedures_changed", "changed"),
     sa.Index("procedures_images", "images"),
 )
@@ -321,8 +322,8 @@ class Procedures(Aggregate):
             counts = {row[0]: row[1] for row in connection.execute(by_state)}
             return counts | {Images.MISSING.value: connection.scalar(missing) or 0}
 
-    def expire_procedures(self, before: float, limit: int = 500) -> int:
-        """Forget steps that nobody has changed since a moment, and that nothing waits for."""
+    def expire_procedures(self, before: float, limit: int = 500) -> bool:
+        """Forget steps that no scanner has changed since a moment; whether there may be more."""
         with self._writing() as connection:
             ids = list(
                 connection.scalars(
@@ -334,7 +335,7 @@ class Procedures(Aggregate):
                     sa.delete(procedure_keys).where(procedure_keys.c.procedure.in_(chunk))
                 )
                 connection.execute(sa.delete(procedures).where(procedures.c.id.in_(chunk)))
-        return len(ids)
+        return len(ids) == limit
 
 
 class _Taken(Exception):

@@ -26,6 +26,7 @@ _TABLES = (
     )
     """,
     "CREATE INDEX procedures_due ON procedures (due)",
+    "CREATE INDEX procedures_state ON procedures (state)",
     "CREATE INDEX procedures_changed ON procedures (changed)",
     "CREATE INDEX procedures_images ON procedures (images)",
     """

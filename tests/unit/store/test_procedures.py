@@ -206,6 +206,7 @@ def test_what_nobody_changed_for_long_goes(database: Database, clock: FrozenCloc
     database.create_procedure(kept("1.2.1"))
     clock.now += 100
     database.create_procedure(kept("1.2.2"))
-    assert database.expire_procedures(1050.0) == 1
+    assert database.expire_procedures(1050.0, limit=1)
+    assert not database.expire_procedures(1050.0)
     assert [one.procedure.uid for one in database.list_procedures()] == ["1.2.2"]
     assert [one.procedure.uid for one in database.procedures_of(STUDY)] == ["1.2.2"]
