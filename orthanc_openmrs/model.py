@@ -411,12 +411,16 @@ class LinkedStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NotificationFilter:
-    """Which notifications are asked for: of a step, a request, some studies (None: any), or those
+    """Which notifications are asked for: of a step, a request, a patient's uuid, some studies or
+    some numbers of a step, a request or an order (None: any); made from one moment to another, or
     whose state changed at a moment or later."""
 
     step: str = ""
     request: str = ""
+    patient: str = ""
     studies: frozenset[str] | None = None
+    numbers: frozenset[str] = frozenset()
+    made: tuple[float, float] = (0.0, 0.0)
     changed_since: float = 0.0
 
 

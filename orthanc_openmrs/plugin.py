@@ -407,7 +407,9 @@ def _answers(
             read_now=lambda: reading.refresher.read_now(2 * settings.timeout),
         ),
         NotificationRoutes(
-            decisions=completion.decisions, look_up_study=guards.look_up_study(host)
+            decisions=completion.decisions,
+            finder=mapping.finder,
+            look_up_study=guards.look_up_study(host),
         ),
         StudyRoutes(
             finder=mapping.finder,

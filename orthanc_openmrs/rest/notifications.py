@@ -5,10 +5,12 @@ before a decision. Must not know: Orthanc's module, SQL.
 """
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.errors import NotFound
+from orthanc_openmrs.mapping.finder import Finder, Question
 from orthanc_openmrs.model import (
     Kind,
     Notification,
@@ -16,7 +18,15 @@ from orthanc_openmrs.model import (
     NotificationState,
     StudySummary,
 )
-from orthanc_openmrs.rest.arguments import instant, json_body, number, one_of, some_of, yes_or_no
+from orthanc_openmrs.rest.arguments import (
+    days,
+    instant,
+    json_body,
+    number,
+    one_of,
+    some_of,
+    yes_or_no,
+)
 from orthanc_openmrs.rest.messages import (
     HttpError,
     Request,
@@ -142,6 +152,13 @@ STATE = Parameter("state", "only those in this state, or in these: held,failed",
 STEP = Parameter("step", "only those of this ScheduledProcedureStepID", TEXT)
 REQUEST = Parameter("request", "only those of this RequestedProcedureID", TEXT)
 STUDY = Parameter("study", "only those of this study: an Orthanc ID or a StudyInstanceUID", TEXT)
+PATIENT = Parameter("patient", "only those of this patient: a uuid in OpenMRS", TEXT)
+SEARCH = Parameter(
+    "search",
+    "words of the study's patient, numbers and description, or a number of the order",
+    TEXT,
+)
+DATE = Parameter("date", "made on this day, or in a range of days: 20250701-20250703", TEXT)
 CHANGED = Parameter("changed", "only those whose state changed since: 20250703T120000Z", TEXT)
 NEWEST = Parameter("newest", "the newest first: since is the largest ID then, 0 for all", FLAG)
 KIND = Parameter("kind", "what is told of the step; completed by default", choice(*Kind))
@@ -150,8 +167,15 @@ KIND = Parameter("kind", "what is told of the step; completed by default", choic
 class NotificationRoutes:
     """The handlers, over what persons may decide."""
 
-    def __init__(self, *, decisions: Decisions, look_up_study: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        *,
+        decisions: Decisions,
+        finder: Finder,
+        look_up_study: Callable[[str], str | None],
+    ) -> None:
         self._decisions = decisions
+        self._finder = finder
         self._look_up_study = look_up_study
 
     def table(self) -> list[Route]:
@@ -163,7 +187,20 @@ class NotificationRoutes:
                 self.notifications,
                 "getNotifications",
                 "What is told OpenMRS",
-                query=(STATE, KIND, STEP, REQUEST, STUDY, CHANGED, NEWEST, LIMIT, SINCE_ID),
+                query=(
+                    STATE,
+                    KIND,
+                    SEARCH,
+                    DATE,
+                    STEP,
+                    REQUEST,
+                    STUDY,
+                    PATIENT,
+                    CHANGED,
+                    NEWEST,
+                    LIMIT,
+                    SINCE_ID,
+                ),
                 answer=array(_NOTIFICATION),
                 errors=(503,),
             ),
@@ -228,14 +265,23 @@ class NotificationRoutes:
 
     def _named(self, request: Request) -> NotificationFilter:
         """Of what the notifications are that are asked for; a study may be told of that is gone."""
-        studies = None
+        studies, numbers = None, frozenset[str]()
+        if words := request.query.get("search", "").strip():
+            like = self._finder.find(Question(words), limit=LARGEST_PAGE)
+            if like.total > LARGEST_PAGE:
+                raise HttpError(400, f"search finds more than {LARGEST_PAGE} studies: say more")
+            studies, numbers = frozenset(like.studies), frozenset((words,))
         if study := request.query.get("study", ""):
             found = self._look_up_study(study)
-            studies = frozenset((study, found) if found else (study,))
+            named = frozenset((study, found) if found else (study,))
+            studies, numbers = named if studies is None else studies & named, frozenset()
         return NotificationFilter(
             step=request.query.get("step", ""),
             request=request.query.get("request", ""),
+            patient=request.query.get("patient", ""),
             studies=studies,
+            numbers=numbers,
+            made=_moments(*days(request, "date")),
             changed_since=instant(request, "changed"),
         )
 
@@ -287,6 +333,13 @@ class NotificationRoutes:
         if found is None:
             raise NotFound(f"Orthanc has no study {study}")
         return answer(NOTIFICATION.describe(self._decisions.report(found, step, user_of(request))))
+
+
+def _moments(first: str, last: str) -> tuple[float, float]:
+    """When days begin and end on this machine, 0 where a range is open."""
+    begin = datetime.strptime(first, "%Y%m%d").timestamp() if first else 0.0
+    end = datetime.strptime(last, "%Y%m%d") + timedelta(days=1) if last else None
+    return begin, end.timestamp() if end else 0.0
 
 
 def _id(text: str) -> int:

@@ -253,8 +253,21 @@ def _like(
         yield columns.scheduled_procedure_step_id == named.step
     if named.request:
         yield columns.requested_procedure_id == named.request
+    if named.patient:
+        yield sa.func.lower(columns.patient_id) == named.patient.lower()
     if named.studies is not None:
-        yield columns.study.in_(sorted(named.studies))
+        numbers = sorted(named.numbers)
+        yield sa.or_(
+            columns.study.in_(sorted(named.studies)),
+            columns.scheduled_procedure_step_id.in_(numbers),
+            columns.requested_procedure_id.in_(numbers),
+            columns.accession_number.in_(numbers),
+        )
+    first, last = named.made
+    if first:
+        yield columns.created >= first
+    if last:
+        yield columns.created < last
     if named.changed_since:
         yield columns.changed >= named.changed_since
 

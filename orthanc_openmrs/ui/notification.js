@@ -48,7 +48,7 @@ class Opened {
     if (told.LastError) {
       drawer.body.append(
         el("p", { class: "problem" }, told.LastError),
-        told.State === "failed" ? el("p", {}, t("told.failed.do")) : "",
+        told.State === "failed" ? el("p", {}, await this._advice(told)) : "",
       );
     }
     if (told.State === "held") await this._compare(drawer, told);
@@ -58,6 +58,32 @@ class Opened {
         el("div", { class: "actions sticky" }, this._retry(drawer, told), this._discard(drawer, told)),
       );
     }
+  }
+
+  /** What can be done about a failed one, by what the list says of its step. */
+  async _advice(told) {
+    const id = told.ScheduledProcedureStepID;
+    try {
+      const step = await ask(`worklist/${encodeURIComponent(id)}`);
+      if (step.Status === "rejected" || step.Status === "completed") return t(`told.failed.${step.Status}`, { id });
+    } catch (problem) {
+      if (problem.status === 404) return t("told.failed.gone", { id });
+    }
+    return t("told.failed.do");
+  }
+
+  /** Does what a person decided; where another was faster, says who, when and what. */
+  async _decide(button, told, work) {
+    return act(button, async () => {
+      try {
+        return await work();
+      } catch (problem) {
+        const now = problem.status === 409 ? await ask(`notifications/${told.ID}`).catch(() => null) : null;
+        const last = now?.Decisions.at(-1);
+        if (!last || now.State === told.State) throw problem;
+        throw new Error(t("told.faster", { at: moment(last.At), user: last.User || t("told.somebody"), action: t(`action.${last.Action}`), state: t(`state.one.${now.State}`) }));
+      }
+    });
   }
 
   /** The study beside a step, what differs, and the three things that a person may do. */
@@ -152,7 +178,7 @@ class Opened {
     const words = { id: step.ScheduledProcedureStepID, patient: personName(step.PatientName) };
     const sure = await confirm(t("held.sure", words), t("held.sure.explained", words), t("held.sure.yes"));
     if (!sure) return;
-    const done = await act(button, () =>
+    const done = await this._decide(button, told, () =>
       ask(`studies/${told.Study}/report`, {
         method: "POST",
         body: { ScheduledProcedureStepID: step.ScheduledProcedureStepID },
@@ -166,7 +192,7 @@ class Opened {
     const button = el("button", { type: "button", class: held ? "button" : "button primary" }, t(held ? "held.again" : "told.retry"));
     button.addEventListener("click", async () => {
       if (!(await confirm(t(held ? "held.again.sure" : "told.retry.sure"), t(held ? "held.again.explained" : "told.retry.explained"), button.textContent))) return;
-      const done = await act(button, () => ask(`notifications/${told.ID}/retry`, { method: "POST" }));
+      const done = await this._decide(button, told, () => ask(`notifications/${told.ID}/retry`, { method: "POST" }));
       if (done) this._done(drawer, t(held ? "held.again.done" : "told.retry.done"));
     });
     return button;
@@ -176,7 +202,7 @@ class Opened {
     const button = el("button", { type: "button", class: "button danger" }, t("told.discard"));
     button.addEventListener("click", async () => {
       if (!(await confirm(t("told.discard.sure"), t("told.discard.explained"), t("told.discard"), { danger: true }))) return;
-      const done = await act(button, () => ask(`notifications/${told.ID}`, { method: "DELETE" }));
+      const done = await this._decide(button, told, () => ask(`notifications/${told.ID}`, { method: "DELETE" }));
       if (done) this._done(drawer, t("told.discard.done"));
     });
     return button;

@@ -1,12 +1,16 @@
 // Notifications: what OpenMRS is told, and what a person must decide.
-import { ask, askOrthanc, inWords } from "./api.js";
-import { el, fill } from "./dom.js";
+import { ask, askOrthanc, askPage, inWords } from "./api.js";
+import { el, field, fill, newId } from "./dom.js";
+import { act, confirm, say } from "./drawer.js";
 import { KIND, openNotification } from "./notification.js";
+import { asAsked } from "./search.js";
 import { badge } from "./steps.js";
 import { dicomDate, moment, number, personName, t } from "./texts.js";
 
 const STATES = ["held", "failed", "pending", "delivered", "discarded"];
 const PAGE = 50;
+const WAIT = 300; // ms after the last letter, before the plugin is asked
+const READING = 120; // pixels from the top on which a person is reading: nothing moves then
 
 export class Notifications {
   constructor(page, parameters) {
@@ -17,6 +21,25 @@ export class Notifications {
     this._turn = 0;
     this._busy = false;
     this._choice = el("div", { class: "choice", role: "group", "aria-label": t("told.states") });
+    const search = newId();
+    this._search = el("input", {
+      id: search,
+      type: "search",
+      autocomplete: "off",
+      maxlength: 128,
+      placeholder: t("told.search.hint"),
+      oninput: () => this._typed(),
+    });
+    this._all = el(
+      "button",
+      { type: "button", class: "button", hidden: true, onclick: () => this._resendAll() },
+      t("told.retry.all"),
+    );
+    this._news = el(
+      "button",
+      { type: "button", class: "button small news", hidden: true, onclick: () => this._draw() },
+      t("told.news"),
+    );
     this._count = el("p", { class: "counted", role: "status" });
     this._problem = el("div", { class: "problem", role: "alert" });
     this._list = el("ul", { class: "told" });
@@ -25,7 +48,17 @@ export class Notifications {
       { type: "button", class: "button", hidden: true, onclick: () => this._more() },
       t("told.older"),
     );
-    this.node = el("div", {}, this._choice, this._problem, this._count, this._list, this._older);
+    this.node = el(
+      "div",
+      {},
+      el("div", { class: "tools", role: "search", "aria-label": t("told.tools") }, field(search, t("told.search"), this._search, "wide")),
+      this._choice,
+      this._problem,
+      el("div", { class: "beside-count" }, this._count, this._all),
+      this._news,
+      this._list,
+      this._older,
+    );
     this.follow(parameters);
   }
 
@@ -33,12 +66,15 @@ export class Notifications {
 
   leave() {
     this._turn += 1;
+    clearTimeout(this._later);
   }
 
   follow(parameters) {
     const state = parameters.get("state");
     this._state = STATES.includes(state) ? state : state === "all" ? "" : null;
+    this._search.value = parameters.get("search") ?? "";
     this._limit = PAGE;
+    this._drawn = null;
     this._busy = false;
     if (this._status) this.update(this._status);
   }
@@ -53,7 +89,7 @@ export class Notifications {
         el(
           "a",
           {
-            href: `#notifications?state=${state || "all"}`,
+            href: `#notifications?${new URLSearchParams({ state: state || "all", ...(this._search.value.trim() ? { search: this._search.value.trim() } : {}) })}`,
             "aria-current": state === this._state ? "true" : null,
             data: { focus: `state-${state}` },
           },
@@ -65,8 +101,20 @@ export class Notifications {
     if (!this._busy) this._read();
   }
 
+  _typed() {
+    clearTimeout(this._later);
+    this._later = setTimeout(() => {
+      this._page.remember("notifications", { state: this._state || "all", search: this._search.value.trim() });
+      this._limit = PAGE;
+      this._drawn = null;
+      if (this._status) this.update(this._status);
+      this._read();
+    }, WAIT);
+  }
+
   _more() {
     this._limit = Math.min(1000, this._limit + PAGE);
+    this._drawn = null;
     this._read();
   }
 
@@ -74,15 +122,17 @@ export class Notifications {
     const turn = (this._turn += 1);
     this._busy = true;
     try {
-      const query = { newest: "true", limit: this._limit + 1 > 1000 ? 1000 : this._limit + 1 };
+      const query = { newest: "true", limit: this._limit };
+      const typed = this._search.value.trim();
       if (this._state) query.state = this._state;
-      const found = await ask("notifications", { query });
+      if (typed) query.search = asAsked(typed);
+      const { items, total } = await askPage("notifications", query);
       if (turn !== this._turn) return;
-      this._older.hidden = found.length <= this._limit || this._limit >= 1000;
-      this._found = found.slice(0, this._limit);
+      this._total = total;
+      this._found = items;
       fill(this._problem);
       await this._learn();
-      if (turn === this._turn) this._draw();
+      if (turn === this._turn) this._show();
     } catch (problem) {
       if (turn === this._turn && problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
     } finally {
@@ -102,10 +152,26 @@ export class Notifications {
     for (const study of unknown) this._known.set(study, studies.get(study) ?? null);
   }
 
+  /** Draws what was read, but not under the eyes of a person who reads further down. */
+  _show() {
+    const order = this._found.map((one) => one.ID).join();
+    if (this._drawn !== null && this._drawn !== order && scrollY > READING) this._news.hidden = false;
+    else this._draw();
+  }
+
   _draw() {
+    this._drawn = this._found.map((one) => one.ID).join();
+    this._news.hidden = true;
+    this._older.hidden = this._found.length >= this._total || this._limit >= 1000;
+    this._all.hidden = this._state !== "failed" || !this._found.length;
+    const typed = this._search.value.trim();
     fill(
       this._count,
-      this._found.length ? t("told.count", { n: this._found.length }) : t(this._state ? `told.none.${this._state}` : "told.none"),
+      this._found.length
+        ? this._found.length < this._total
+          ? t("told.part", { n: this._found.length, of: number(this._total) })
+          : t("told.count", { n: this._total })
+        : t(typed ? "told.none.found" : this._state ? `told.none.${this._state}` : "told.none"),
     );
     const before = new Map([...this._list.children].map((row) => [row.dataset.id, row]));
     const rows = this._found.map((told) => {
@@ -140,6 +206,25 @@ export class Notifications {
       el("span", { class: "told-why" }, told.Reason || told.LastError || ""),
       el("span", { class: "told-at second" }, moment(told.Delivered ?? told.Created)),
     );
+  }
+
+  /** Sends every failed one again that is shown, one after the other. */
+  async _resendAll() {
+    const ids = this._found.map((one) => one.ID);
+    if (!(await confirm(t("told.retry.all.sure", { n: ids.length }), t("told.retry.explained"), t("told.retry.all")))) return;
+    let sent = 0;
+    await act(this._all, async () => {
+      for (const id of ids) {
+        try {
+          await ask(`notifications/${id}/retry`, { method: "POST" });
+          sent += 1;
+        } catch (problem) {
+          if (problem.status !== 409) throw problem; // another person was faster
+        }
+      }
+    });
+    say(t("told.retry.all.done", { n: sent }));
+    this._page.refresh();
   }
 
   _about(told, study) {

@@ -8,6 +8,7 @@ from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pydicom
 import pytest
@@ -263,6 +264,58 @@ def test_a_held_study_stands_beside_its_step_and_a_person_says_which_it_complete
     expect(page.get_by_text("Nothing is held.")).to_be_visible()
 
 
+def test_a_notification_is_found_by_its_studys_patient_and_by_a_number_of_its_order(
+    orthanc: ScratchOrthanc, today: Clinic, visit: Open
+) -> None:
+    page = visit(page_of(orthanc, "notifications?state=all")).page
+    listed, count = page.locator("ul.told li"), page.locator("p.counted")
+    expect(listed.first).to_be_visible()
+    whole = listed.count()
+    (told,) = orthanc.get("/openmrs/notifications", params={"step": today.delivered})
+    name = listed.filter(has_text=f"Step {today.delivered} ").locator(".told-name").inner_text()
+    search = page.get_by_role("searchbox", name="Search")
+    for typed in (name, today.delivered):
+        search.fill(typed)
+        expect(page).to_have_url(re.compile(re.escape(urlencode({"search": typed}))))
+        expect(listed).to_have_count(1)
+        expect(count).to_have_text("1 notification, the newest first")
+        expect(listed.first).to_have_attribute("data-id", str(told["ID"]))
+    page.reload()  # it is in the address
+    expect(search).to_have_value(today.delivered)
+    expect(listed).to_have_count(1)
+    search.fill("nobody at all")
+    expect(page.get_by_text("No notification is like this.")).to_be_visible()
+    search.fill("")
+    expect(listed).to_have_count(whole)
+
+
+def test_who_decides_second_hears_who_was_faster(
+    openmrs: Standin, orthanc: ScratchOrthanc, today: Clinic, visit: Open, tmp_path: Path
+) -> None:
+    answer = next(
+        one
+        for one in scanner.find(orthanc.dicom_port).answers
+        if one.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID == "8"
+    )
+    before = orthanc.get("/openmrs/status")["Notifications"]
+    changes = {"PatientID": "H-2", "PatientName": "TOO^LATE", "StudyInstanceUID": "1.2.3.8"}
+    clinic.send(orthanc, tmp_path, answer, changes)
+    clinic.until(orthanc, Held=before["Held"] + 1)
+    person = visit(page_of(orthanc, "notifications?state=held"))
+    person.expects("409")
+    page = person.page
+    page.locator("ul.told button").filter(has_text=re.compile("too", re.IGNORECASE)).click()
+    drawer = page.get_by_role("dialog")
+    (held, *_) = orthanc.get("/openmrs/notifications", params={"state": "held", "newest": "true"})
+    url = f"{orthanc.url}/openmrs/notifications/{held['ID']}"
+    requests.delete(url, auth=("ben", "x"), timeout=10).raise_for_status()
+    drawer.get_by_role("button", name="Discard").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Discard").click()
+    said = page.locator(".message.bad")
+    expect(said).to_contain_text("Another person was faster: ben, ")
+    expect(said).to_contain_text("discarded. It is discarded now.")
+
+
 def test_a_failed_notification_is_sent_again(
     openmrs: Standin, orthanc: ScratchOrthanc, today: Clinic, visit: Open
 ) -> None:
@@ -270,6 +323,7 @@ def test_a_failed_notification_is_sent_again(
     page.locator("ul.told button").first.click()
     drawer = page.get_by_role("dialog")
     expect(drawer).to_contain_text("No series data found in payload")
+    expect(drawer).to_contain_text(re.compile("Mend what the message says|OpenMRS has step"))
     drawer.get_by_role("button", name="Send again").click()
     page.get_by_role("alertdialog").get_by_role("button", name="Send again").click()
     expect(page.get_by_text("It is sent again.")).to_be_visible()

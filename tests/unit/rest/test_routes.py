@@ -131,7 +131,9 @@ class Application:
                 worklist=self.worklist, provider=Provider(self.database, on_news=lambda: None)
             ),
             NotificationRoutes(
-                decisions=decisions, look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get
+                decisions=decisions,
+                finder=Finder(studies, self.database, clock=self.clock),
+                look_up_study={"s": "s", "1.2.3": "s", "gone": "gone"}.get,
             ),
             StudyRoutes(
                 finder=Finder(studies, self.database, clock=self.clock),

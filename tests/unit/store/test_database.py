@@ -946,6 +946,11 @@ def test_notifications_are_found_by_what_they_name_and_since_when(database: Data
     assert found(PENDING, request="8") == []
     assert found(studies=frozenset(["s", "t"])) == ["14", "15", "16"]
     assert found(studies=frozenset()) == []
+    assert found(studies=frozenset(), numbers=frozenset(["15", "7"])) == ["14", "15"]
+    assert found(patient="NOBODY") == []
+    (first, *_) = database.list_notifications()
+    assert found(made=(first.created, first.created + 1)) == ["14", "15", "16"]
+    assert found(made=(first.created + 1, 0.0)) == found(made=(0.0, first.created)) == []
     (first, *_) = database.list_notifications()
     assert found(changed_since=first.changed) == ["14", "15", "16"]
     assert found(changed_since=first.changed + 1) == []
