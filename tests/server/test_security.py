@@ -38,7 +38,7 @@ from trial import scanner
 from trial.orthanc import ScratchOrthanc
 from trial.waiting import eventually
 
-PASSWORD = "Zq7 pass/word:+&ធ-Narwhal"
+PASSWORD = "Zq7 pass/word;+&ធ-Narwhal"
 USER = "imaging"
 
 GIVEN, MIDDLE, FAMILY = "Quokkasson", "Wobbegong", "ពាក្យសម្ងាត់"
