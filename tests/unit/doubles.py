@@ -24,7 +24,7 @@ from orthanc_openmrs.store.engine import Engine
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from tests.unit.builders import TODAY
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a test stops to wait for what never comes."""
 
 
