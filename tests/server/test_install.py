@@ -24,22 +24,51 @@ from trial.waiting import eventually
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_folder_made_by_pip_target_works_by_itself(openmrs: Standin, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), str(ROOT)],
-        check=True,
-        timeout=300,
-    )
+def test_a_folder_of_pips_works_by_itself_is_upgraded_and_goes_without_a_trace(
+    openmrs: Standin, tmp_path: Path
+) -> None:
+    """As docs/installation.md has it, from the first command to the last."""
+    document = (ROOT / "docs" / "installation.md").read_text()
+    folder, index = tmp_path / "opt", tmp_path / "orthanc" / "index"
+    places = {
+        "/usr/bin/python3 -m pip install": f"{sys.executable} -m pip install --quiet",
+        "/opt/orthanc-openmrs": str(folder),
+        "/var/lib/orthanc/db-v6": str(index),
+        "/var/backups/": f"{tmp_path}/backups/",
+    }
+
+    def typed(title: str) -> None:
+        for command in commands(document, title):
+            for old, new in places.items():
+                command = command.replace(old, new)
+            if not command.startswith(("apt-get ", "systemctl ")):
+                subprocess.run(["sh", "-ec", command.strip()], check=True, timeout=300, cwd=ROOT)
+
+    typed("A folder")
+    for name in ("orthancWorklist.lua", "orthanc_openmrs/py.typed"):
+        assert (folder / name).exists(), name
+    for name in ("orthanc.json.example", "python.json.example"):
+        example = folder / "orthanc_openmrs" / "examples" / name
+        assert example.read_bytes() == (ROOT / name).read_bytes()
     for sample in patients(2, date.today()):
         sample.add_to(openmrs.records)
     script = folder / "orthancWorklist.py"
-    with ScratchOrthanc(tmp_path / "orthanc", module_keys(openmrs), script=script) as orthanc:
+    orthanc = ScratchOrthanc(tmp_path / "orthanc", module_keys(openmrs), script=script)
+    with orthanc:
         offered(orthanc, 2)
         assert len(scanner.find(orthanc.dicom_port).answers) == 2
         for name in ("", "page.js", "page.css", "texts.fr.json"):
             url = f"{orthanc.url}/openmrs/ui/{name}"
             assert orthanc.session.get(url, timeout=10).status_code == 200, name
+    # Made a second time it would be the same, and takes as long.
+    again = {"/usr/bin/python3 -m pip install --target": f"cp -r {folder}", ".new .": ".new"}
+    places = {**again, **places}
+    typed("Upgrade of a folder")
+    with orthanc:
+        offered(orthanc, 2)
+    typed("Uninstall")
+    assert not any("openmrs" in path.name for path in index.iterdir())
+    assert not any(path.name.startswith("opt") for path in tmp_path.iterdir())
 
 
 def test_another_script_may_start_the_plugin_and_pass_changes_on(
