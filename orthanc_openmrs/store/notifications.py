@@ -140,6 +140,24 @@ _OF_THE_LIFE = (
     .order_by(notifications.c.id.desc())
     .limit(MOST_OF_A_STUDY)
 )
+
+
+def _past_of(table: sa.Table) -> sa.Select[Any]:
+    return (
+        sa.select(table)
+        .where(
+            sa.or_(
+                table.c.study == sa.bindparam("the_study"),
+                table.c.study_instance_uid == sa.bindparam("the_uid"),
+            )
+        )
+        .order_by(table.c.id.desc())
+        .limit(MOST_OF_A_STUDY)
+    )
+
+
+_PAST = _past_of(notifications)
+_PAST_EXPIRED = _past_of(expired_notifications)
 _LIVE_OF_EARLIER_LIVES = sa.select(notifications.c.id).where(
     notifications.c.study == sa.bindparam("the_study"),
     notifications.c.life < sa.bindparam("the_life"),
@@ -590,14 +608,11 @@ def withdraw_earlier(connection: sa.Connection, study: str, life: int, now: floa
 def rows_of(connection: sa.Connection, study: str, study_instance_uid: str) -> list[Notification]:
     """All that there is of an Orthanc ID or a StudyInstanceUID, in every life, the newest last."""
     found: dict[int, Notification] = {}
-    for table, read in ((expired_notifications, _as_expired), (notifications, as_notification)):
-        for condition in (
-            table.c.study == study,
-            *([table.c.study_instance_uid == study_instance_uid] if study_instance_uid else []),
+    for select, read in ((_PAST_EXPIRED, _as_expired), (_PAST, as_notification)):
+        for row in connection.execute(
+            select, {"the_study": study, "the_uid": study_instance_uid or study}
         ):
-            query = sa.select(table).where(condition).order_by(table.c.id.desc())
-            for row in connection.execute(query.limit(MOST_OF_A_STUDY)):
-                found[row.id] = read(row)
+            found[row.id] = read(row)
     return [found[one] for one in sorted(found)][-MOST_OF_A_STUDY:]
 
 

@@ -44,8 +44,18 @@ studies = sa.Table(
     sa.Column("looked_at", sa.Boolean, nullable=False),
     sa.Column("last_update", sa.String(32), nullable=False),
     sa.Column("last_update_seen", sa.Float, nullable=False),
-    sa.Index("studies_due", "next_attempt"),
-    sa.Index("studies_arriving", "arriving"),
+    sa.Index(
+        "studies_due",
+        "next_attempt",
+        sqlite_where=sa.text("decided < noted OR arriving = 1 AND looked_at = 0"),
+        postgresql_where=sa.text("decided < noted OR arriving AND NOT looked_at"),
+    ),
+    sa.Index(
+        "studies_arriving",
+        "study",
+        sqlite_where=sa.text("arriving = 1"),
+        postgresql_where=sa.text("arriving"),
+    ),
 )
 """Studies that came. `noted` counts how often one was to be looked at; a decision is due while it
 is ahead of `decided`. `as_of` is the last of Orthanc's changes before the study was read for its
@@ -123,7 +133,7 @@ _BEGINNING = sa.select(
 ).where(_of_the_study)
 
 _UPDATE_CURSOR = sa.update(change_cursor)
-_WAITING = sa.and_(_STABLE, studies.c.attempts > 0)
+_WAITING = sa.and_(_DUE, _STABLE, studies.c.attempts > 0)  # _DUE has the index
 
 _INSERT_NAME = sa.insert(study_names)
 _DELETE_NAMES = sa.delete(study_names).where(study_names.c.study == sa.bindparam("the_study"))

@@ -209,8 +209,11 @@ SQLITE = (
     FROM studies_before
     """,
     "DROP TABLE studies_before",
-    "CREATE INDEX studies_due ON studies (next_attempt)",
-    "CREATE INDEX studies_arriving ON studies (arriving)",
+    """
+    CREATE INDEX studies_due ON studies (next_attempt)
+    WHERE decided < noted OR arriving = 1 AND looked_at = 0
+    """,
+    "CREATE INDEX studies_arriving ON studies (study) WHERE arriving = 1",
     _LOOK_AGAIN.format(now="CAST(strftime('%s', 'now') AS INTEGER)"),
     "ALTER TABLE person_names RENAME TO person_names_before",
     """
@@ -282,6 +285,13 @@ POSTGRESQL = (
         ADD COLUMN as_of BIGINT NOT NULL DEFAULT 0
     """,
     "UPDATE studies SET fresh = unseen > 0",
+    "DROP INDEX studies_due",
+    "DROP INDEX studies_arriving",
+    """
+    CREATE INDEX studies_due ON studies (next_attempt)
+    WHERE decided < noted OR arriving AND NOT looked_at
+    """,
+    "CREATE INDEX studies_arriving ON studies (study) WHERE arriving",
     """
     ALTER TABLE studies
         DROP COLUMN unseen,
