@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from standin import WITH_WORKLIST, Standin
 from standin.samples import patients
 from trial import scanner
-from trial.orthanc import ScratchOrthanc
+from trial.orthanc import SCRIPT, ScratchOrthanc
 from trial.waiting import eventually
 
 PATIENTS = 12
@@ -40,7 +40,7 @@ class Stages:
         yield lambda text: print(f"   {text}", flush=True)
 
 
-def run(stages: Stages, folder: Path, generation: str, *, once: bool) -> None:
+def run(stages: Stages, folder: Path, generation: str, script: Path, *, once: bool) -> None:
     """Run the loop; an exception belongs to `stages.current`."""
     with ExitStack() as running:
         with stages.stage(f"OpenMRS: a stand-in of the Imaging module ({generation})") as say:
@@ -59,6 +59,7 @@ def run(stages: Stages, folder: Path, generation: str, *, once: bool) -> None:
                         "ImagingWorklistUsername": "imaging",
                         "ImagingWorklistPassword": "Imaging123",
                     },
+                    script=script,
                 )
             )
             eventually(
@@ -143,6 +144,9 @@ def main() -> int:
         default="v2",
         help="of OpenMRS's Imaging module (v2)",
     )
+    parser.add_argument(
+        "--script", type=Path, default=SCRIPT, help="the plugin's script (this checkout's)"
+    )
     arguments = parser.parse_args()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
@@ -151,7 +155,13 @@ def main() -> int:
     stages = Stages()
     with tempfile.TemporaryDirectory(prefix="orthanc-openmrs-demo-") as folder:
         try:
-            run(stages, Path(folder), arguments.generation, once=arguments.once)
+            run(
+                stages,
+                Path(folder),
+                arguments.generation,
+                arguments.script,
+                once=arguments.once,
+            )
         except KeyboardInterrupt:
             print("\nstopped")
             return 0
