@@ -144,6 +144,7 @@ class Settings:
     patient_metadata: int
     viewers: ViewerSettings
     database: str = field(repr=False)
+    own_database: bool
     keep_delivered: float
     explorer_buttons: bool
     debug: bool
@@ -201,6 +202,7 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
         patient_metadata=_user_metadata(int(section["PatientMetadata"])),
         viewers=viewer_settings(configuration),
         database=section.get("Database") or _default_database(configuration, folder),
+        own_database=not section.get("Database"),
         keep_delivered=section["KeepDelivered"] * 86400,
         explorer_buttons=section["ExplorerButtons"],
         debug=section["Debug"],

@@ -479,6 +479,10 @@ def _alerts(sources: _Sources, reading: _Reading, completion: _Completion) -> Al
 # --- the plugin ------------------------------------------------------------------------------
 
 
+def _any_change(sequence: int, study: str) -> bool:
+    return True
+
+
 class Plugin:
     """All parts, and what Orthanc's changes mean to them."""
 
@@ -496,7 +500,9 @@ class Plugin:
         self._alerts = _alerts(sources, reading, self._completion)
         self._client, self._database = sources.client, sources.database
         self._identity = partial(identity_of, host)
-        self._has_change = partial(has_change, sources.get)
+        # Beside Orthanc's index it is Orthanc's, also where the index was made anew.
+        own = settings.own_database
+        self._has_change = _any_change if own else partial(has_change, sources.get)
         self.worklist, self.tally, self.router = (
             reading.worklist,
             reading.tally,
