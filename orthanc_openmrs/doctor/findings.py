@@ -113,7 +113,7 @@ class Examination:
             findings += made
         if left_out:
             names = ", ".join(left_out)
-            findings.append(warning("not checked", names, "mend what is said above first"))
+            findings.append(warning("not checked", names, "fix the errors above first"))
         return findings
 
     def _made(self, case: _Case, check: Check[_Case], limit: float) -> list[Finding] | None:

@@ -157,7 +157,9 @@ def _misspelt(case: Case) -> Iterator[Finding]:
         meant = likely(key, missing) if key not in known else ""
         if meant:
             yield warning(
-                " ".join(key.split()), "is a key that nobody reads", f"did you mean {meant}?"
+                " ".join(key.split()),
+                "is a key that neither Orthanc nor this plugin reads",
+                f"did you mean {meant}?",
             )
 
 
@@ -326,13 +328,13 @@ def stable_age(case: Case) -> Iterator[Finding]:
     elif age < SHORT_STABLE_AGE:
         yield warning(
             "StableAge",
-            f"is {age:g} s: a step may be told as completed between two series",
+            f"is {age:g} s: a step may be reported as completed between two series",
             'set "StableAge": 60',
         )
     elif age > LONG_STABLE_AGE:
         yield warning(
             "StableAge",
-            f"is {age:g} s: OpenMRS is told so long after the last image",
+            f"is {age:g} s: OpenMRS is notified that long after the last image",
             'set "StableAge": 60',
         )
     else:

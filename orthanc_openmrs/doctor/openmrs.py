@@ -309,12 +309,12 @@ def steps(case: Case) -> Iterator[Finding]:
     yield ok("steps", f"{len(snapshot.items)} in the list, {len(snapshot.offered)} for scanners")
     for item in left_out[:SHOWN]:
         step = item.step.scheduled_procedure_step_id or "without an id"
-        yield warning("steps", f"step {step[:64]} is left out: {item.reason}", "mend it in OpenMRS")
+        yield warning("steps", f"step {step[:64]} is left out: {item.reason}", "fix it in OpenMRS")
     for rejected in snapshot.rejected[:SHOWN]:
         yield warning(
             "steps",
             f"element {rejected.position} of the list is left out: {rejected.reason}",
-            "mend it in OpenMRS",
+            "fix it in OpenMRS",
         )
     more = len(left_out[SHOWN:]) + len(snapshot.rejected[SHOWN:])
     if more:

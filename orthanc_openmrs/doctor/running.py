@@ -122,7 +122,7 @@ def _why_it_is_away(case: Case, port: int, problem: Unanswered) -> Iterator[Find
 def _taken(key: str, port: int, there: Listener | None) -> Iterator[Finding]:
     yield error(
         key,
-        f"port {port} is taken by {there or 'something else'}: Orthanc can't have it",
+        f"port {port} is taken by {there or 'something else'}: Orthanc can't use it",
         f'stop that program, or set another "{key}"',
     )
 
@@ -146,7 +146,7 @@ def access(case: Case) -> Iterator[Finding]:
     else:
         yield warning(
             "RegisteredUsers",
-            f"{meaning}: everybody knows the user that Orthanc makes up",
+            f"{meaning}: anyone can sign in with Orthanc's default password",
             f"{add}; Orthanc 1.13 doesn't start without",
         )
 
@@ -305,7 +305,7 @@ def notifications(case: Case) -> Iterator[Finding]:
         yield warning(
             "notifications",
             f"OpenMRS refused {waiting['Failed']}",
-            "mend what LastError says in /openmrs/notifications?state=failed, then retry",
+            "fix what LastError says in /openmrs/notifications?state=failed, then retry",
         )
     if waiting["Held"]:
         yield warning(

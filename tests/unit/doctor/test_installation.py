@@ -29,12 +29,12 @@ SEED = "orthanc.GetConfiguration()['ImagingWorklistURL']"
         (
             installation.stable_age,
             {"StableAge": 1},
-            "warning StableAge: is 1 s: a step may be told",
+            "warning StableAge: is 1 s: a step may be reported",
         ),
         (
             installation.stable_age,
             {"StableAge": 3600},
-            "warning StableAge: is 3600 s: OpenMRS is told",
+            "warning StableAge: is 3600 s: OpenMRS is notified",
         ),
         (installation.stable_age, {"StableAge": "60"}, "error StableAge: is no number"),
         (
@@ -138,7 +138,10 @@ def test_a_wrong_key_is_told_without_its_value(tmp_path: Path) -> None:
                 "/worklist/updaterequeststatus"
             ],
         ),
-        ({"OpenMrs": {"Timeout": 5}}, ["warning OpenMrs: is a key that nobody reads"]),
+        (
+            {"OpenMrs": {"Timeout": 5}},
+            ["warning OpenMrs: is a key that neither Orthanc nor this plugin reads"],
+        ),
         ({"ImagingWorklistURLs": ""}, []),  # the right one is there too
         ({"OpenMRS": {}, "OpenMRS2": {}, "DicomWeb": {}, "Worklists": {}}, []),
     ],

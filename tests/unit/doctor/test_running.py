@@ -122,13 +122,13 @@ W1125 21:00:01.123456             MAIN main.cpp:2041] Orthanc is stopping
             REFUSED,
             {4242: NGINX},
             LOG,
-            ["error DicomPort: port 4242 is taken by nginx (process 12): Orthanc can't have it"],
+            ["error DicomPort: port 4242 is taken by nginx (process 12): Orthanc can't use it"],
         ),
         (
             NO_JSON,
             {8042: NGINX, 4242: ITSELF},
             "",
-            ["error HttpPort: port 8042 is taken by nginx (process 12): Orthanc can't have it"],
+            ["error HttpPort: port 8042 is taken by nginx (process 12): Orthanc can't use it"],
         ),
         (NO_JSON, {8042: UNKNOWN}, "", ["error HttpPort: port 8042 is taken by another program"]),
         (
