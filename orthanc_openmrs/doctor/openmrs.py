@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from orthanc_openmrs.config import Settings
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.findings import Finding, error, ok, warning
 from orthanc_openmrs.errors import PROBLEMS, OpenMRSError
@@ -28,6 +29,7 @@ from orthanc_openmrs.openmrs.verdicts import judge_empty_update
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.name_parts import split_name
+from orthanc_openmrs.worklist.refresh import REST
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 CONNECT_TIMEOUT = 5
@@ -197,7 +199,13 @@ def worklist(case: Case) -> Iterator[Finding]:
             "see to OpenMRS's load, or raise OpenMRS.Timeout",
         )
     else:
-        yield ok("list", f"the account gets it ({size})")
+        yield ok("list", f"the account gets it ({size}{_rhythm(settings, took)})")
+
+
+def _rhythm(settings: Settings, took: float) -> str:
+    """How often the list is read, where that isn't as often as configured."""
+    rest = REST * took
+    return f", so it is read every {rest + took:.0f} s" if rest > settings.refresh_interval else ""
 
 
 def _read(case: Case, answer: Answer) -> Snapshot:

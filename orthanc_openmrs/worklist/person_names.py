@@ -7,7 +7,8 @@ own; nobody waits for it. Must not know: HTTP, SQL.
 
 import logging
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
@@ -61,9 +62,11 @@ class NameBook(Worker):
         otherwise: Normaliser,
         *,
         pause: float = PAUSE,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__("names")
         self._pause = pause
+        self._monotonic = monotonic
         self._source = source
         self._store = store
         self._otherwise = otherwise
@@ -121,6 +124,7 @@ class NameBook(Worker):
                 if self._stopping.is_set():
                     return
                 person = next(iter(self._wanted))
+            began = self._monotonic()
             try:
                 self._look_up(person)
             except (OpenMRSError, StoreError) as problem:
@@ -138,6 +142,8 @@ class NameBook(Worker):
             with self._condition:
                 self._wanted.pop(person, None)
                 last = not self._wanted
+            # OpenMRS has others to serve: it is asked half of the time at most.
+            self._stopping.wait(self._monotonic() - began)
             # Other names make another list: not for nothing.
             if self._unpublished >= (1 if last else BATCH):
                 self._publish()

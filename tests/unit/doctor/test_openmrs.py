@@ -1,6 +1,7 @@
 """Each check of OpenMRS says what is wrong and what to do, of no patient."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -168,6 +169,10 @@ def test_a_slow_list_is_told(tmp_path: Path, server: Server) -> None:
     server.play = play
     (found,) = told(openmrs.worklist(of(server, tmp_path, Timeout=0.5)))
     assert found.startswith("warning list: OpenMRS gives it slowly: 0 KiB in 0.3 s, where Timeout")
+    (found,) = told(openmrs.worklist(of(server, tmp_path, RefreshInterval=1)))
+    assert re.fullmatch(
+        r"ok list: the account gets it \(0 KiB in 0\.\d s, so it is read every \d s\)", found
+    )
 
 
 def test_a_patient_is_looked_up_only_where_names_are(tmp_path: Path, server: Server) -> None:

@@ -13,7 +13,7 @@ from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.model import ImagingRequest
 from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.person_names import NameBook
-from tests.unit.builders import ALICE, BOB, items, request, within
+from tests.unit.builders import ALICE, BOB, FrozenClock, items, request, within
 from tests.unit.doubles import PATIENCE
 
 Person = tuple[str, str]
@@ -226,6 +226,24 @@ def test_nothing_new_makes_no_new_names(found: Any, why: str) -> None:
             reading.until_asked_for(person)
         reading.until_idle()
     assert reading.book.names() is first, f"the list is built again for nothing: {why}"
+
+
+def test_openmrs_has_as_long_for_others_as_a_look_up_took() -> None:
+    clock = FrozenClock(0.0)
+    people = [f"patient-{at}" for at in range(4)]
+
+    class Slow(Patients):
+        def get_patient(self, uuid: str) -> bytes | None:
+            clock.now += 0.05
+            return super().get_patient(uuid)
+
+    reading = Reading(Slow(**dict.fromkeys(people, document("Alice", "", "Mary Jones"))))
+    reading.book = NameBook(reading.patients, reading.kept, split_name, monotonic=clock)
+    started = time.monotonic()
+    with reading.running():
+        reading.want(*map(of, people))
+        reading.until_asked(4)
+    assert time.monotonic() - started >= 3 * 0.05
 
 
 def test_names_are_told_at_the_end_and_every_hundred() -> None:
