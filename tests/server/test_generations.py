@@ -217,3 +217,21 @@ def test_a_site_with_single_sign_on_is_served_by_tokens_that_are_renewed(
     assert "HTTP 401, invalid_client" in orthanc.get("/openmrs/status")["OpenMRS"]["LastError"]
     for secret in (client.secret, "Imaging123"):
         assert secret not in orthanc.log
+
+
+@pytest.mark.parametrize("old_core", [False, True])
+@pytest.mark.parametrize(
+    ("generation", "told"),
+    [("v0", "v0"), ("v1", "v1"), ("v1.9", "v2"), ("1.1.6", "v2"), ("v2", "v2"), ("v3", "v3")],
+)
+def test_the_doctor_knows_the_generation(
+    openmrs: Standin, tmp_path: Path, generation: str, told: str, old_core: bool
+) -> None:
+    openmrs.generation = generation
+    openmrs.set_behaviour(old_core=old_core)
+    add_patients(openmrs, 1)
+    before = openmrs.records.statuses()
+    said = told_by_the_doctor(openmrs, tmp_path / "etc")
+    line = next(line for line in said.splitlines() if "status updates" in line)
+    assert line.endswith(f"the account may report, to a module of generation {told}"), said
+    assert openmrs.records.statuses() == before
