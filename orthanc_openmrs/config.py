@@ -27,6 +27,8 @@ from orthanc_openmrs.mpps.settings import ProcedureSettings, procedure_settings,
 from orthanc_openmrs.openmrs.sign_in import TokenClient
 from orthanc_openmrs.worklist.charset import CODECS, STATION_CHARSETS, codec_of
 from orthanc_openmrs.worklist.matching import Station
+from orthanc_openmrs.worklist.order_settings import UUID, UUID_WORDS, OrderSettings, order_settings
+from orthanc_openmrs.worklist.order_settings import section_schema as orders_schema
 
 _AE_TITLE = {"type": "string", "pattern": r"^(?=.*[^ ])[ -\[\]-~]{1,16}\Z"}
 _DAYS = {"type": "integer", "minimum": 0, "maximum": 36500}
@@ -93,6 +95,7 @@ SECTION: dict[str, Any] = {
             },
         },
         "MPPS": section_schema(_AE_TITLE),
+        "Orders": orders_schema(_AE_TITLE),
         "Webhook": WEBHOOK_SCHEMA,
     },
 }
@@ -124,6 +127,7 @@ class Settings:
     username: str
     password: str = field(repr=False)
     token_client: TokenClient | None
+    orders: OrderSettings | None
     rest_url: str
     refresh_interval: float
     max_staleness: float
@@ -175,13 +179,15 @@ def read_settings(configuration: Mapping[str, Any], folder: Path) -> Settings:
     codec, warnings = _codec(configuration)
     _check_database(section.get("Database", ""))
     warnings += _exposures(configuration, section)
+    rest_url = section.get("RestURL") or _rest_url(worklist_url)
     return Settings(
         worklist_url=worklist_url,
         update_url=configuration["ImagingUpdateRequestStatus"],
         username=configuration.get("ImagingWorklistUsername", ""),
         password=configuration.get("ImagingWorklistPassword", ""),
         token_client=_token_client(section["BearerToken"]),
-        rest_url=section.get("RestURL") or _rest_url(worklist_url),
+        orders=order_settings(section["Orders"], rest_url),
+        rest_url=rest_url,
         refresh_interval=section["RefreshInterval"],
         max_staleness=section["MaxStaleness"],
         timeout=section["Timeout"],
@@ -250,7 +256,9 @@ def _refusal(problem: ValidationError) -> ConfigurationError:
         case "type":
             words = f"{found}, expected {_ARTICLES.get(str(expected), str(expected))}"
         case "enum":
-            words = f"{found}, expected one of " + ", ".join(map(str, expected))
+            words = f"{found}, expected one of " + ", ".join(
+                "null" if value is None else str(value) for value in expected
+            )
         case "pattern" if path.endswith("Stations"):
             words = f"has a key that is no calling AE title, expected {_AE_WORDS}"
         case "pattern":
@@ -283,6 +291,7 @@ _AE_WORDS = "an AE title (1 to 16 ASCII characters)"
 _EXPECTED_PATTERNS = {
     _URL["pattern"]: "a URL that begins with http:// or https://",
     _AE_TITLE["pattern"]: _AE_WORDS,
+    UUID["pattern"]: UUID_WORDS,
     SECTION["properties"]["Database"]["pattern"]: "a URL: sqlite:///… or postgresql+psycopg://…",
 }
 

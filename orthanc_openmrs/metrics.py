@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from orthanc_openmrs.completion.backlog import Known
-from orthanc_openmrs.model import NotificationState
+from orthanc_openmrs.model import NotificationState, Source
 from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import Worklist
@@ -39,6 +39,11 @@ METRICS = {
     "worklist_skipped": "open steps that can't be offered",
     "reachable": "1 while OpenMRS gives its list, else 0",
     "refresh_failures_total": "reads of the list that failed",
+    "orders_reachable": "1 while OpenMRS gives its own orders, else 0; absent where they are no "
+    "source, as the next three are",
+    "orders_age_seconds": "since OpenMRS gave its orders; absent before the first ones",
+    "orders_offered": "orders that scanners can get",
+    "orders_refresh_failures_total": "reads of the orders that failed",
     "queries_total": "C-FINDs of scanners, failed ones among them",
     "queries_failed_total": "C-FINDs that failed",
     "answers_total": "steps that were answered",
@@ -109,6 +114,8 @@ class Metrics(Worker):
         worklist: Worklist,
         source_status: Callable[[], SourceStatus],
         failed_reads: Callable[[], int],
+        orders_status: Callable[[], SourceStatus] | None = None,
+        failed_order_reads: Callable[[], int] = lambda: 0,
         backlog: Callable[[], Known],
         tally: Tally,
         clock: Callable[[], float],
@@ -120,6 +127,8 @@ class Metrics(Worker):
         self._worklist = worklist
         self._source_status = source_status
         self._failed_reads = failed_reads
+        self._orders_status = orders_status
+        self._failed_order_reads = failed_order_reads
         self._backlog = backlog
         self._tally = tally
         self._clock = clock
@@ -138,6 +147,15 @@ class Metrics(Worker):
         }
         if age is not None:
             found["worklist_age_seconds"] = age
+        if self._orders_status is not None:
+            found["orders_reachable"] = self._orders_status().reachable
+            found["orders_refresh_failures_total"] = self._failed_order_reads()
+            of_orders = self._worklist.age(Source.ORDERS)
+            if snapshot is not None and of_orders is not None:
+                found["orders_age_seconds"] = of_orders
+                found["orders_offered"] = sum(
+                    item.request.source is Source.ORDERS for item in snapshot.offered
+                )
         if snapshot is not None:
             found["worklist_steps"] = len(snapshot.items)
             found["worklist_offered"] = len(snapshot.offered)

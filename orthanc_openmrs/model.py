@@ -36,8 +36,11 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcedureStep:
-    """One item of `ScheduledProcedureStepSequence`, as OpenMRS wrote it. `withheld` says why its
-    source doesn't let it be offered, though it's open; "" where it does."""
+    """One item of `ScheduledProcedureStepSequence`, as OpenMRS wrote it.
+
+    Of an open step, `withheld` says why it isn't to be offered, `unusable` what is lacking to offer
+    it; else they are "".
+    """
 
     scheduled_procedure_step_id: str
     status: StepStatus
@@ -50,6 +53,7 @@ class ProcedureStep:
     scheduled_station_name: str = ""
     location: str = ""
     withheld: str = ""
+    unusable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from orthanc_openmrs.completion.linking import Policy
 from orthanc_openmrs.completion.sender import Sender
 from orthanc_openmrs.completion.study import Get, read_study
 from orthanc_openmrs.config import Settings, read_settings
-from orthanc_openmrs.connection import connect
+from orthanc_openmrs.connection import connect, connect_orders, transport_of
 from orthanc_openmrs.dimse.server import Rules, Server
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.inside import Doctor
@@ -50,6 +50,7 @@ from orthanc_openmrs.model import (
     NotificationState,
     ProcedureRecord,
     ProcedureState,
+    Source,
     StudySummary,
 )
 from orthanc_openmrs.mpps.admission import Admission
@@ -59,6 +60,8 @@ from orthanc_openmrs.mpps.provider import Provider, services
 from orthanc_openmrs.mpps.settings import tls_context
 from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.openmrs.generations import recognise
+from orthanc_openmrs.openmrs.order_client import OrderClient
+from orthanc_openmrs.openmrs.orders import read_orders
 from orthanc_openmrs.rest.dicomweb import DicomWebRoutes
 from orthanc_openmrs.rest.events import EventRoutes
 from orthanc_openmrs.rest.notifications import NotificationRoutes
@@ -66,17 +69,20 @@ from orthanc_openmrs.rest.openapi import with_document
 from orthanc_openmrs.rest.page import PageRoutes
 from orthanc_openmrs.rest.procedures import ProcedureRoutes
 from orthanc_openmrs.rest.router import Router
-from orthanc_openmrs.rest.status import StatusRoutes
+from orthanc_openmrs.rest.status import OrderReading, StatusRoutes
 from orthanc_openmrs.rest.studies import StudyRoutes
 from orthanc_openmrs.rest.worklist import WorklistRoutes
 from orthanc_openmrs.store.database import Database
+from orthanc_openmrs.store.lists import KeptOrders
 from orthanc_openmrs.store.migrations import SchemaTooNew
 from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.board import Board
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.name_parts import split_name
+from orthanc_openmrs.worklist.orders import requests_of
 from orthanc_openmrs.worklist.person_names import NameBook
+from orthanc_openmrs.worklist.readers import Readers
 from orthanc_openmrs.worklist.refresh import Refresher, SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
@@ -109,6 +115,7 @@ class _Sources(NamedTuple):
     get: Get
     orthanc: OrthancStudies
     client: OpenMRSClient
+    orders: OrderClient | None
     database: Database
 
     def read_study(self, study: str) -> StudySummary | None:
@@ -117,12 +124,14 @@ class _Sources(NamedTuple):
 
 
 def _sources(host: Orthanc, settings: Settings) -> _Sources:
+    transport = transport_of(settings)
     return _Sources(
         host=host,
         settings=settings,
         get=guards.core_rest(host),
         orthanc=OrthancStudies(host),
-        client=connect(settings),
+        client=connect(settings, transport=transport),
+        orders=connect_orders(settings, transport=transport),
         database=_opened(Database(settings.database)),
     )
 
@@ -144,8 +153,15 @@ class _Reading(NamedTuple):
 
     worklist: Worklist
     refresher: Refresher
+    orders: Refresher | None
+    lists: Readers
     names: NameBook | None
     tally: Tally
+
+    @property
+    def readers(self) -> list[Refresher]:
+        """All that read a list."""
+        return [self.refresher, *([self.orders] if self.orders else ())]
 
     def snapshot(self) -> Snapshot | None:
         """The list that is served."""
@@ -191,7 +207,23 @@ def _reading(sources: _Sources) -> _Reading:
     refresher = Refresher(
         sources.client, board, sources.database, interval=settings.refresh_interval
     )
-    return _Reading(worklist, refresher, names, Tally())
+    orders = _order_reader(sources, board)
+    lists = Readers({Source.IMAGING: refresher} | ({Source.ORDERS: orders} if orders else {}))
+    return _Reading(worklist, refresher, orders, lists, names, Tally())
+
+
+def _order_reader(sources: _Sources, board: Board) -> Refresher | None:
+    settings = sources.settings.orders
+    if settings is None or sources.orders is None:
+        return None
+    return Refresher(
+        sources.orders,
+        board,
+        KeptOrders(sources.database),
+        interval=sources.settings.refresh_interval,
+        part=Source.ORDERS,
+        read=lambda body: requests_of(read_orders(body), settings.rules),
+    )
 
 
 class _Mapping(NamedTuple):
@@ -264,7 +296,7 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
 
     sender = Sender(
         outcomes=database,
-        lists=reading.refresher,
+        lists=reading.lists,
         updates=sources.client,
         report_in_progress=settings.report_in_progress,
     )
@@ -273,7 +305,7 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
         noted=database,
         read_study=sources.read_study,
         snapshot=reading.snapshot,
-        lists=reading.refresher,
+        lists=reading.lists,
         policy=Policy(settings.link_by, settings.hold_patient_mismatch),
         in_progress=sender.reports_in_progress,
         last_change=lambda: int(sources.get("/changes?last")["Last"]),
@@ -292,7 +324,7 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
         records=database,
         read_study=sources.read_study,
         snapshot=reading.snapshot,
-        lists=reading.refresher,
+        lists=reading.lists,
         list_timeout=2 * settings.timeout,
         keep_delivered=settings.keep_delivered,
         on_decision=decided,
@@ -372,10 +404,12 @@ def _answers(
     procedures: _Procedures,
 ) -> _Answers:
     host, settings, database = sources.host, sources.settings, sources.database
+    orders = reading.orders
     status = StatusRoutes(
         worklist=reading.worklist,
         source_status=reading.status,
         next_read=lambda: time.time() + reading.refresher.next_read,
+        orders=_how_orders_are_read(reading.orders),
         generation=lambda: recognise(
             reading.listed_generation(),
             completion.sender.generation,
@@ -404,7 +438,7 @@ def _answers(
         status,
         WorklistRoutes(
             worklist=reading.worklist,
-            read_now=lambda: reading.refresher.read_now(2 * settings.timeout),
+            read_now=lambda: reading.lists.read_now(2 * settings.timeout),
         ),
         NotificationRoutes(
             decisions=completion.decisions,
@@ -430,6 +464,8 @@ def _answers(
         worklist=reading.worklist,
         source_status=reading.status,
         failed_reads=lambda: reading.refresher.failed_reads,
+        orders_status=(lambda: orders.status) if orders else None,
+        failed_order_reads=lambda: orders.failed_reads if orders else 0,
         backlog=completion.backlog.last,
         tally=reading.tally,
         clock=time.time,
@@ -440,6 +476,12 @@ def _answers(
 
 def _notification_change(row: Notification) -> Change:
     return Change(EventKind.NOTIFICATION, str(row.id), row.state.value, row.study)
+
+
+def _how_orders_are_read(orders: Refresher | None) -> OrderReading | None:
+    if orders is None:
+        return None
+    return OrderReading(lambda: orders.status, lambda: time.time() + orders.next_read)
 
 
 def _procedure_change(row: ProcedureRecord) -> Change:
@@ -514,8 +556,10 @@ class Plugin:
         if self._reading.names:
             self._reading.names.start()
         self._completion.backlog.start()
-        self._reading.refresher.restore()
-        self._reading.refresher.start()
+        for reader in self._reading.readers:
+            reader.restore()
+        for reader in self._reading.readers:
+            reader.start()
 
     def on_change(self, change_type: int, level: int, resource: str) -> None:
         """Orthanc's changes: no network here, and no more than one insert."""
@@ -568,7 +612,7 @@ class Plugin:
             self._completion.changes,
             self._mapping.synchroniser,
             self._procedures.exams,
-            self._reading.refresher,
+            *self._reading.readers,
         ]
         if self._reading.names:
             parts.append(self._reading.names)

@@ -6,13 +6,13 @@ the doctor where it is asked for. Must not know: Orthanc's module, SQL.
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.backlog import Known
 from orthanc_openmrs.doctor.findings import Finding, State, worst
 from orthanc_openmrs.errors import PROBLEMS
-from orthanc_openmrs.model import NotificationState
+from orthanc_openmrs.model import NotificationState, Source
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, etag, moment
 from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import (
@@ -31,6 +31,7 @@ from orthanc_openmrs.rest.schemas import (
 from orthanc_openmrs.rest.worklist import COUNTS
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import Worklist
+from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _STATES: dict[str, Schema] = {state.value.capitalize(): COUNT for state in NotificationState}
 _DOCTOR: Schema = {
@@ -44,20 +45,31 @@ _DOCTOR: Schema = {
     "description": "with ?full: what the doctor finds, the most fundamental first",
 }
 
+_ANSWERS: dict[str, Schema] = {
+    "Reachable": FLAG,
+    "LastSuccess": MOMENT,
+    "LastError": {"type": ["string", "null"]},
+    "Problem": {"enum": [*PROBLEMS, None], "description": "the kind of LastError"},
+    "Since": MOMENT,
+    "NextRead": MOMENT,
+}
+_ORDERS: Schema = {
+    **record(
+        **_ANSWERS,
+        Steps=COUNT,
+        Offered=COUNT,
+        AgeSeconds={"type": ["number", "null"], "minimum": 0},
+        Stale=FLAG,
+    ),
+    "description": "of OpenMRS's own orders, where they are a source",
+}
+
 STATUS = Named(
     "Status",
     record(
-        {"Doctor": _DOCTOR},
+        {"Doctor": _DOCTOR, "Orders": _ORDERS},
         Version=TEXT,
-        OpenMRS=record(
-            Reachable=FLAG,
-            Generation={"type": ["string", "null"]},
-            LastSuccess=MOMENT,
-            LastError={"type": ["string", "null"]},
-            Problem={"enum": [*PROBLEMS, None], "description": "the kind of LastError"},
-            Since=MOMENT,
-            NextRead=MOMENT,
-        ),
+        OpenMRS=record(Generation={"type": ["string", "null"]}, **_ANSWERS),
         Worklist=record(
             **COUNTS.schemas,
             AgeSeconds={"type": ["number", "null"], "minimum": 0},
@@ -80,6 +92,13 @@ FULL = Parameter(
 )
 
 
+class OrderReading(NamedTuple):
+    """How reading OpenMRS's own orders goes, and the moment of the next read."""
+
+    status: Callable[[], SourceStatus]
+    next_read: Callable[[], float]
+
+
 class StatusRoutes:
     """The handler, over the parts that it shows. `next_read` is the moment of the next one,
     `generation` that of OpenMRS's module, "" where nothing told it yet, `examine` asks the doctor,
@@ -91,6 +110,7 @@ class StatusRoutes:
         worklist: Worklist,
         source_status: Callable[[], SourceStatus],
         next_read: Callable[[], float],
+        orders: "OrderReading | None" = None,
         generation: Callable[[], str],
         backlog: Callable[[], Known],
         examine: Callable[[], list[Finding] | None],
@@ -98,6 +118,7 @@ class StatusRoutes:
         self._worklist = worklist
         self._source_status = source_status
         self._next_read = next_read
+        self._orders = orders
         self._generation = generation
         self._backlog = backlog
         self._examine = examine
@@ -128,20 +149,15 @@ class StatusRoutes:
 
     def current(self) -> dict[str, Any]:
         """What is known without waiting for anything."""
-        source = self._source_status()
         snapshot = self._worklist.snapshot
         age = self._worklist.age()
         return {
             "Version": __version__,
             "OpenMRS": {
-                "Reachable": source.reachable,
                 "Generation": self._generation() or None,
-                "LastSuccess": moment(source.last_success),
-                "LastError": _last_error(source),
-                "Problem": source.error_kind or None,
-                "Since": moment(source.failing_since or source.answering_since),
-                "NextRead": moment(self._next_read()),
+                **_answers(self._source_status(), self._next_read()),
             },
+            **self._of_orders(snapshot),
             "Worklist": {
                 **COUNTS.describe(snapshot),
                 "AgeSeconds": None if age is None else round(age, 1),
@@ -150,6 +166,26 @@ class StatusRoutes:
                 "Stations": self._worklist.stations,
             },
             "Notifications": self._notifications(),
+        }
+
+    def _of_orders(self, snapshot: Snapshot | None) -> dict[str, Any]:
+        if self._orders is None:
+            return {}
+        read = snapshot.part(Source.ORDERS) if snapshot else None
+        items = [
+            item
+            for item in (snapshot.items if snapshot else ())
+            if item.request.source is Source.ORDERS
+        ]
+        age = self._worklist.age(Source.ORDERS)
+        return {
+            "Orders": {
+                **_answers(self._orders.status(), self._orders.next_read()),
+                "Steps": len(items),
+                "Offered": sum(item.offered for item in items),
+                "AgeSeconds": None if age is None else round(age, 1),
+                "Stale": read is None or not read.served,
+            }
         }
 
     def _examined(self) -> dict[str, Any]:
@@ -175,13 +211,28 @@ class StatusRoutes:
         }
 
 
+def _answers(source: SourceStatus, next_read: float) -> dict[str, Any]:
+    """How a source answers."""
+    return {
+        "Reachable": source.reachable,
+        "LastSuccess": moment(source.last_success),
+        "LastError": _last_error(source),
+        "Problem": source.error_kind or None,
+        "Since": moment(source.failing_since or source.answering_since),
+        "NextRead": moment(next_read),
+    }
+
+
 def _lasting(told: Mapping[str, Any]) -> bytes:
     """The status without what is another one each second: the list's age, and the times of the
     last read and the next."""
-    passing = ("LastSuccess", "NextRead")
-    openmrs = {key: value for key, value in told["OpenMRS"].items() if key not in passing}
-    worklist = {key: value for key, value in told["Worklist"].items() if key != "AgeSeconds"}
-    return json.dumps({**told, "OpenMRS": openmrs, "Worklist": worklist}).encode()
+    passing = ("LastSuccess", "NextRead", "AgeSeconds")
+    parts = {
+        name: {key: value for key, value in part.items() if key not in passing}
+        for name, part in told.items()
+        if isinstance(part, Mapping)
+    }
+    return json.dumps({**told, **parts}).encode()
 
 
 def _last_error(source: SourceStatus) -> str | None:

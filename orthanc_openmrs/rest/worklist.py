@@ -12,7 +12,7 @@ from typing import Any
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from orthanc_openmrs.errors import WorklistUnavailable
-from orthanc_openmrs.model import StepStatus
+from orthanc_openmrs.model import Source, StepStatus
 from orthanc_openmrs.rest.arguments import number, yes_or_no
 from orthanc_openmrs.rest.messages import HttpError, Request, Response, answer, etag, page
 from orthanc_openmrs.rest.router import Route
@@ -74,6 +74,7 @@ STEP = Keys[WorklistItem](
         "Reason": (TEXT, lambda item: item.reason),
         "Warnings": (TEXTS, lambda item: list(item.warnings)),
         "Adjusted": (TEXTS, lambda item: list(item.adjusted)),
+        "Source": (choice(*Source), lambda item: item.request.source.value),
     }
 )
 """A step: DICOM keywords, flat, and what becomes of it."""
@@ -111,6 +112,11 @@ KEYWORDS = Parameter(
 )
 
 
+SOURCE = Parameter(
+    "source", "only steps of the Imaging module, or of OpenMRS's own orders", choice(*Source)
+)
+
+
 def _equals(keyword: str) -> Parameter:
     """An argument that is compared as it stands."""
     return Parameter(keyword, f"only steps with this {keyword}", TEXT)
@@ -133,7 +139,11 @@ class WorklistRoutes:
                 self.worklist,
                 "getWorklist",
                 "Every step of OpenMRS's list",
-                query=(AET, OWN, OPEN, SEARCH, *map(_equals, FILTERS), LIMIT, SINCE, AFTER),
+                query=(
+                    *(AET, OWN, OPEN, SEARCH, SOURCE),
+                    *map(_equals, FILTERS),
+                    *(LIMIT, SINCE, AFTER),
+                ),
                 answer=array(_STEP),
                 errors=(503,),
                 validated=True,
@@ -179,6 +189,9 @@ class WorklistRoutes:
             keyword: request.query[keyword] for keyword in FILTERS if keyword in request.query
         }
         waiting = yes_or_no(request, "open")
+        source = request.query.get("source", "")
+        if source and source not in list(Source):
+            raise HttpError(400, f"source must be one of {', '.join(Source)}")
         station = request.query.get("aet", "")
         own = yes_or_no(request, "own")
         if own and not station:
@@ -194,6 +207,7 @@ class WorklistRoutes:
             for item in items
             if all(item[keyword] == text for keyword, text in wanted.items())
             and waiting in (None, item.step.status.is_open)
+            and source in ("", item.request.source)
             and id(item) in searched
         ]
         total = len(found)

@@ -294,8 +294,8 @@ def _reason(
     """Why the step isn't offered; the first reason that holds."""
     if not step.status.is_open:
         return f"the step is {step.status}"
-    if step.withheld:
-        return step.withheld
+    if step.withheld or step.unusable:
+        return step.withheld or step.unusable
     for keyword in _REQUIRED:
         if not made[keyword]:
             return f"{keyword} {problems.get(keyword, 'is empty')}"

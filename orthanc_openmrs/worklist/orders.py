@@ -161,7 +161,8 @@ def _request(line: _Line, rules: OrderRules) -> ImagingRequest:
         # Midnight is how a day without a time is written.
         start_time=start.strftime("%H%M%S").replace("000000", "") if start else "",
         description=machine.description,
-        withheld=_withheld(order, machine, rules) if status.is_open else "",
+        withheld=_withheld(order, rules) if status.is_open else "",
+        unusable=_unusable(order, machine) if status.is_open else "",
     )
     return ImagingRequest(
         requested_procedure_id=identifier,
@@ -182,10 +183,14 @@ def _request(line: _Line, rules: OrderRules) -> ImagingRequest:
     )
 
 
-def _withheld(order: Order, machine: Machine, rules: OrderRules) -> str:
-    if order.fulfiller_status not in rules.passing:
-        status = order.fulfiller_status[:32] or "null"
-        return f"its fulfillerStatus is {status}, which OpenMRS.Orders.FulfillerStatus doesn't pass"
+def _withheld(order: Order, rules: OrderRules) -> str:
+    if order.fulfiller_status in rules.passing:
+        return ""
+    status = order.fulfiller_status[:32] or "null"
+    return f"its fulfillerStatus is {status}, which OpenMRS.Orders.FulfillerStatus doesn't pass"
+
+
+def _unusable(order: Order, machine: Machine) -> str:
     if machine.modality:
         return ""
     if not order.concept_uuid:

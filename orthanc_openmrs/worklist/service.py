@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from orthanc_openmrs.errors import WorklistUnavailable
+from orthanc_openmrs.model import Source
 from orthanc_openmrs.worklist.charset import STATION_CHARSETS, UNICODE
 from orthanc_openmrs.worklist.datasets import Encoder, layout
 from orthanc_openmrs.worklist.host_matcher import HostMatcher
@@ -170,13 +171,12 @@ class Worklist:
         if before is None or before.items is not snapshot.items:
             self._revision = max(self._revision + 1, int(self._clock() * 1000))
 
-    def age(self) -> float | None:
-        """Seconds since OpenMRS gave the list (of several parts, the oldest), None before the
-        first one."""
-        snapshot = self._snapshot
-        if snapshot is None:
-            return None
-        return max(0.0, self._clock() - min(part.read_at for part in snapshot.parts))
+    def age(self, source: Source | None = None) -> float | None:
+        """Seconds since OpenMRS gave the list (of several parts, the oldest), or that of a source;
+        None before the first one."""
+        parts = self._snapshot.parts if self._snapshot else ()
+        found = [part.read_at for part in parts if source in (None, part.source)]
+        return max(0.0, self._clock() - min(found)) if found else None
 
     @property
     def stale(self) -> bool:

@@ -117,7 +117,7 @@ class Snapshot:
             requests=tuple(requests),
             items=tuple(items),
             offered=offered,
-            skipped=sum(item.step.status.is_open for item in items)
+            skipped=sum(item.step.status.is_open and not item.step.withheld for item in items)
             - len(offered)
             + len(found.rejected),
             rejected=found.rejected,

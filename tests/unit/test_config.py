@@ -109,6 +109,18 @@ REFUSED: list[tuple[str, object, str, str]] = [
     ("OpenMRS.BearerToken.ClientID", "", "text", "1"),
     ("OpenMRS.BearerToken.ClientSecret", 7, "a number", "text"),
     ("OpenMRS.BearerToken.Scope", ["openid"], "an array", "text"),
+    ("OpenMRS.Orders", ["x"], "an array", "an object"),
+    ("OpenMRS.Orders.OrderTypes", "b4a7c280", "text", "an array"),
+    ("OpenMRS.Orders.OrderTypes", [], "an array", "1"),
+    ("OpenMRS.Orders.OrderTypes", ["Radiology Order"], "text", "a uuid of OpenMRS"),
+    ("OpenMRS.Orders.Concepts", ["LOINC:1"], "an array", "an object"),
+    ("OpenMRS.Orders.Default", "CT", "text", "an object"),
+    ("OpenMRS.Orders.Default.Modality", 5, "a number", "text"),
+    ("OpenMRS.Orders.Default.AETitle", "A\\B", "text", "AE title"),
+    ("OpenMRS.Orders.FulfillerStatus", "RECEIVED", "text", "an array"),
+    ("OpenMRS.Orders.FulfillerStatus", ["PAID"], "text", "null, RECEIVED, IN_PROGRESS, COMPLETED"),
+    ("OpenMRS.Orders.FulfillerStatus", [], "an array", "1"),
+    ("OpenMRS.Orders.DaysBack", -1, "a number", "0 to"),
     ("OpenMRS.MPPS", 4243, "a number", "an object"),
     ("OpenMRS.MPPS.Port", "4243", "text", "a whole number"),
     ("OpenMRS.MPPS.Port", 0, "a number", "1 to 65535"),
@@ -409,3 +421,52 @@ def test_no_secret_is_in_the_repr_of_the_settings() -> None:
     assert SECRET in settings.password
     assert SECRET in settings.database
     assert SECRET not in f"{settings}{settings!r}"
+
+
+TYPE = "b4a7c280-369e-4d12-9ce8-18e36783fed6"
+CHEST = "12AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+def test_orders_are_read_where_their_types_are_named() -> None:
+    section = {
+        "OrderTypes": [TYPE],
+        "Concepts": {
+            CHEST: {"Modality": "X-Ray", "AETitle": "XRAY1"},
+            " LOINC:24627-2 ": {"Modality": "CT"},
+        },
+        "Default": {"Modality": "CR"},
+        "FulfillerStatus": [None, "RECEIVED"],
+    }
+    found = read_settings(changed("OpenMRS.Orders", section), FOLDER).orders
+    assert found is not None
+    assert (found.order_types, found.days_back) == ((TYPE,), 30)
+    assert set(found.rules.concepts) == {CHEST.casefold(), "loinc:24627-2"}
+    assert found.rules.default.modality == "CR"
+    assert found.rules.passing == {"", "RECEIVED"}
+    assert read_settings(FOUR, FOLDER).orders is None
+    plain = read_settings(changed("OpenMRS.Orders", {"OrderTypes": [TYPE]}), FOLDER).orders
+    assert plain is not None
+    assert plain.rules.passing == {"", "RECEIVED", "IN_PROGRESS"}
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "words"),
+    [
+        ({"DaysBack": 7}, {}, "OpenMRS.Orders.OrderTypes: is missing"),
+        (
+            {"OrderTypes": [TYPE], "Concepts": {"LOINC:1": {"Modality": "Roentgen-Gerät"}}},
+            {},
+            "OpenMRS.Orders.Concepts.LOINC:1.Modality: ",
+        ),
+        ({"OrderTypes": [TYPE], "Default": {"Modality": "a\\b"}}, {}, "Orders.Default.Modality: "),
+        (
+            {"OrderTypes": [TYPE]},
+            {"ImagingWorklistURL": "https://emr.example/list"},
+            "OpenMRS.RestURL: is missing: OpenMRS.Orders needs it",
+        ),
+    ],
+)
+def test_orders_that_cannot_be_meant_stop_the_start(
+    section: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    assert words in str(refusal({**changed("OpenMRS.Orders", section), **changes}))

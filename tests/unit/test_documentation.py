@@ -472,7 +472,7 @@ def test_every_key_of_a_station_is_documented_and_its_example_is_accepted() -> N
     assert settings({**FOUR, "OpenMRS": {"Stations": stations}}).stations["CT1"].days_ahead == 30
 
 
-@pytest.mark.parametrize("key", ["MPPS", "Webhook"])
+@pytest.mark.parametrize("key", ["MPPS", "Orders", "Webhook"])
 def test_every_key_of_a_section_is_documented_with_its_default(key: str) -> None:
     properties = SECTION["properties"][key]["properties"]
     rows = {

@@ -20,10 +20,10 @@ from orthanc_openmrs.metrics import (
     Metrics,
     Tally,
 )
-from orthanc_openmrs.model import NotificationState, RequestList, StepStatus
+from orthanc_openmrs.model import NotificationState, RequestList, Source, StepStatus
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
-from orthanc_openmrs.worklist.snapshot import Snapshot
+from orthanc_openmrs.worklist.snapshot import PartRead, Snapshot
 from tests.unit.builders import TODAY, FrozenClock, request, step
 from trial.waiting import eventually
 
@@ -105,12 +105,14 @@ def metrics(
     found: RequestList | None = LISTED,
     source: SourceStatus | None = None,
     known: Known | None = None,
+    orders: SourceStatus | None = None,
 ) -> Metrics:
     """The metrics of a moment: a list of ten seconds ago, one query, an empty outbox."""
     clock = FrozenClock(NOON)
     worklist = Worklist(StationRules(), max_staleness=100, clock=clock)
     if found:
-        worklist.replace(Snapshot.build(found, read_at=NOON - 10, day=TODAY))
+        parts = tuple(PartRead(source, NOON - 10, 0.0) for source in Source)
+        worklist.replace(Snapshot.build(found, read_at=NOON - 10, day=TODAY, parts=parts))
     tally = Tally()
     tally.note(0.002, 4)
     return Metrics(
@@ -118,6 +120,8 @@ def metrics(
         worklist=worklist,
         source_status=lambda: source or SourceStatus(last_success=NOON),
         failed_reads=lambda: 3,
+        orders_status=lambda: orders or SourceStatus(),
+        failed_order_reads=lambda: 2,
         backlog=lambda: known or Known(backlog()),
         tally=tally,
         clock=clock,
@@ -133,6 +137,10 @@ def metrics(
         ({}, {"queries_total": 1, "answers_total": 4, "query_milliseconds_max": 2}),
         ({}, {"oldest_pending_seconds": 0, "database_answers": 1}),
         ({"found": None}, {"worklist_age_seconds": None, "worklist_steps": None}),
+        ({}, {"orders_reachable": 0, "orders_refresh_failures_total": 2}),
+        ({"orders": SourceStatus(last_success=NOON)}, {"orders_reachable": 1, "reachable": 1}),
+        ({"orders": SourceStatus(last_success=NOON)}, {"orders_age_seconds": 10}),
+        ({"found": None}, {"orders_age_seconds": None, "orders_offered": None}),
         ({"source": SourceStatus()}, {"reachable": 0}),
         ({"source": SourceStatus(last_success=NOON, failures=1)}, {"reachable": 0}),
         ({"source": SourceStatus(last_success=NOON, last_error="no step")}, {"reachable": 1}),

@@ -405,6 +405,7 @@ def test_a_step_is_described_by_keywords_and_what_becomes_of_it(app: Application
         "Reason",
         "Warnings",
         "Adjusted",
+        "Source",
     }
     assert (one["PatientName"], one["Modality"]) == ("Jones^Alice^Mary", "CT")
     assert (one["Status"], one["Offered"], one["Reason"]) == ("scheduled", True, "")
