@@ -36,6 +36,7 @@ from orthanc_openmrs.errors import ConfigurationError, PluginError, StoreError
 from orthanc_openmrs.events import Change, DecisionNews, EventKind, Events, RowNews, StepNews
 from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
+from orthanc_openmrs.host.audit import audit_log
 from orthanc_openmrs.host.exams import OrthancExams
 from orthanc_openmrs.host.identity import has_change, identity_of
 from orthanc_openmrs.host.studies import OrthancStudies
@@ -470,7 +471,9 @@ def _answers(
         tally=reading.tally,
         clock=time.time,
     )
-    router = Router(with_document(row for noun in nouns for row in noun.table()))
+    router = Router(
+        with_document(row for noun in nouns for row in noun.table()), audit_log(sources.host)
+    )
     return _Answers(router, doctor, metrics, events)
 
 

@@ -222,6 +222,7 @@ class NotificationRoutes:
                 "Send it again, link again",
                 ID_IN_PATH,
                 answer=_NOTIFICATION,
+                decides=True,
                 errors=(409, 503),
             ),
             Route(
@@ -232,6 +233,7 @@ class NotificationRoutes:
                 "Never send it",
                 ID_IN_PATH,
                 answer=_NOTIFICATION,
+                decides=True,
                 errors=(409, 503),
             ),
             Route(
@@ -243,6 +245,7 @@ class NotificationRoutes:
                 STUDY_IN_PATH,
                 body=Named("Report", record(ScheduledProcedureStepID=NAME)),
                 answer=_NOTIFICATION,
+                decides=True,
                 errors=(409, 503),
             ),
         ]

@@ -18,7 +18,7 @@ from orthanc_openmrs.errors import (
     WorklistUnavailable,
 )
 from orthanc_openmrs.rest.arguments import refuse_unknown
-from orthanc_openmrs.rest.messages import JSON, HttpError, Request, Response, error
+from orthanc_openmrs.rest.messages import JSON, HttpError, Request, Response, error, user_of
 from orthanc_openmrs.rest.schemas import Parameter, Schema
 from orthanc_openmrs.rest.sites import may_be_from_another_site
 
@@ -46,7 +46,8 @@ class Route:
 
     `query`, `body`, `body_required`, `answer` (of `media`), `errors` and `validated` (it has an
     ETag) are what OpenAPI tells of it; the errors that follow from the method and the path are
-    added there. `creates`: it may answer 201, too. `largest_body` is in bytes.
+    added there. `creates`: it may answer 201, too. `largest_body` is in bytes. `decides`: it is a
+    person's decision, for Orthanc's audit log.
     """
 
     method: str
@@ -64,6 +65,7 @@ class Route:
     validated: bool = False
     creates: bool = False
     largest_body: int = LARGEST_BODY
+    decides: bool = False
     pattern: re.Pattern[str] = field(init=False)
     arguments: tuple[str, ...] | None = field(init=False)
     """The names of `query`, None where any name is one."""
@@ -76,11 +78,25 @@ class Route:
         object.__setattr__(self, "arguments", names)
 
 
-class Router:
-    """Answers a request from a table of routes."""
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Somebody decided something by this API; `names` are those of the route's path."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    user: str
+    operation: str
+    names: Mapping[str, str]
+
+
+class Router:
+    """Answers a request from a table of routes; `on_decision` hears of what was decided."""
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        on_decision: Callable[[Decision], None] = lambda decision: None,
+    ) -> None:
         self.routes = tuple(routes)
+        self._on_decision = on_decision
 
     def respond(self, request: Request) -> Response:
         """The answer, whatever the request."""
@@ -100,6 +116,9 @@ class Router:
             if len(request.body) > route.largest_body:
                 return error(413, f"the body is longer than {route.largest_body} bytes", request)
             response = _answered(route, request, found.groupdict())
+            if route.decides and response.status < 400:
+                names = found.groupdict()
+                self._on_decision(Decision(user_of(request), route.operation, names))
             return replace(response, body=b"") if head else response
         if allowed:
             return Response(405, allow=",".join(allowed))

@@ -256,6 +256,7 @@ class StudyRoutes:
                 body=Named("Assignment", record({"Force": FLAG})),
                 body_required=False,
                 answer=_STUDY,
+                decides=True,
                 errors=(409, 503),
             ),
             Route(
@@ -266,6 +267,7 @@ class StudyRoutes:
                 "A study is nobody's",
                 PATIENT_IN_PATH | STUDY_IN_PATH,
                 answer=_STUDY,
+                decides=True,
                 errors=(409, 503),
             ),
             Route(
