@@ -38,7 +38,7 @@ from orthanc_openmrs.host import guards, logs
 from orthanc_openmrs.host.api import ChangeCallback, Orthanc
 from orthanc_openmrs.host.audit import audit_log
 from orthanc_openmrs.host.exams import OrthancExams
-from orthanc_openmrs.host.identity import has_change, identity_of
+from orthanc_openmrs.host.identity import SettledMark, has_change, identity_of
 from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping.finder import Finder
 from orthanc_openmrs.mapping.mapping import PatientMapping
@@ -317,6 +317,7 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
     changes = ChangeReader(
         get=sources.get,
         store=database,
+        mark=SettledMark(sources.host),
         stable_age=settings.stable_age,
         on_news=linker.wake,
         clock=time.time,

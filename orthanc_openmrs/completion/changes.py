@@ -3,10 +3,12 @@
 Decides: from where /changes is read, and when a study is complete of which Orthanc never said
 that it is stable (it says so once, and not after a restart). Orthanc's own database is the
 record: after a kill -9 the next start goes on where the last read ended (Orthanc Book,
-"Tracking changes"). Must not know: SQL, OpenMRS.
+"Tracking changes"). Where the plugin's database was lost, it goes on where nothing was left to
+do, which Orthanc keeps too. Must not know: SQL, OpenMRS.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -27,10 +29,22 @@ SHORTEST_PAUSE = 0.5
 """Seconds between two reads while images pour in."""
 
 
+MARK_INTERVAL = 60.0
+"""Seconds between two marks at least."""
+
+
+class Mark(Protocol):
+    """A change that Orthanc keeps a mark of, for the time that the database is lost."""
+
+    def load(self) -> int | None: ...
+    def save(self, sequence: int) -> None: ...
+
+
 class ChangeStore(Protocol):
     """The database, as far as it is needed here; each method may raise StoreError."""
 
     def change_cursor(self) -> int | None: ...
+    def is_settled(self) -> bool: ...
     def take_changes(self, sequence: int, changes: Sequence[StudyChange] = ()) -> int: ...
     def arriving_studies(self) -> list[ArrivingStudy]: ...
     def still_arriving(self, study: str, last_update: str) -> None: ...
@@ -45,6 +59,7 @@ class ChangeReader(Worker):
         *,
         get: Get,
         store: ChangeStore,
+        mark: Mark,
         stable_age: float,
         on_news: Callable[[], None],
         clock: Callable[[], float],
@@ -52,6 +67,8 @@ class ChangeReader(Worker):
         super().__init__("changes")
         self._get = get
         self._store = store
+        self._mark = mark
+        self._marked = (-1, float("-inf"))
         self._stable_age = stable_age
         self._on_news = on_news
         self._clock = clock
@@ -67,6 +84,7 @@ class ChangeReader(Worker):
             self._wake.clear()
             try:
                 news = self.read_changes() + self.look_at_arriving()
+                self.remember()
                 self._told = ""
                 if news:
                     self._on_news()
@@ -91,7 +109,9 @@ class ChangeReader(Worker):
             self._first = int(self._get("/changes?last")["Last"])
         cursor = self._store.change_cursor()
         if cursor is None:
-            cursor = self._first
+            # Where the database before was lost, what it hadn't done is done again.
+            marked = self._mark.load()
+            cursor = self._first if marked is None else min(marked, self._first)
             self._store.take_changes(cursor)
             _log.warning("Orthanc's changes are taken up from number %d on", cursor)
         while not self._stopping.is_set():
@@ -119,6 +139,16 @@ class ChangeReader(Worker):
                 )
             cursor = last
         return news
+
+    def remember(self) -> None:
+        """Have Orthanc mark up to which change nothing is left to do."""
+        cursor = self._store.change_cursor()
+        last, at = self._marked
+        if cursor is None or cursor == last or time.monotonic() < at + MARK_INTERVAL:
+            return
+        if self._store.is_settled():
+            self._mark.save(cursor)
+            self._marked = (cursor, time.monotonic())
 
     def _take(self, changes: Sequence[dict[str, Any]], last: int) -> int:
         found: list[StudyChange] = []

@@ -103,6 +103,12 @@ class Database(
                     arriving.add(change.study)
         return new
 
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do or to show: nothing waits for OpenMRS, for a person, for
+        a list or for images."""
+        with self._transaction() as connection:
+            return not any(connection.scalar(query) for query in _UNSETTLED)
+
     def study_deleted(self, study: str) -> None:
         """Orthanc deleted a study: what it was told for is history, what waits is withdrawn."""
         with self._writing() as connection:
@@ -280,6 +286,22 @@ class Database(
         with self._transaction() as connection:
             return list(connection.scalars(query.limit(limit)))
 
+
+_UNSETTLED = (
+    sa.select(sa.exists().where(noted.DUE)),
+    sa.select(sa.exists().where(noted.studies.c.arriving)),
+    sa.select(
+        sa.exists().where(
+            notifications.c.state.in_(
+                [
+                    NotificationState.PENDING.value,
+                    NotificationState.HELD.value,
+                    NotificationState.FAILED.value,
+                ]
+            )
+        )
+    ),
+)
 
 _REPORTABLE = (
     NotificationState.PENDING,

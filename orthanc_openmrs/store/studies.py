@@ -89,7 +89,7 @@ _of_the_study = studies.c.study == sa.bindparam("the_study")
 
 _STABLE = studies.c.decided < studies.c.noted
 _FIRST_IMAGES = sa.and_(studies.c.arriving, ~studies.c.looked_at)
-_DUE = sa.or_(_STABLE, _FIRST_IMAGES)
+DUE = sa.or_(_STABLE, _FIRST_IMAGES)
 """Which studies are to be linked."""
 
 _INSERT_STUDY = sa.insert(studies)
@@ -114,7 +114,7 @@ _DUE_STUDIES = (
         studies.c.noted_at,
     )
     .where(
-        _DUE,
+        DUE,
         sa.or_(
             studies.c.next_attempt <= sa.bindparam("now"),
             studies.c.next_attempt > sa.bindparam("farthest"),
@@ -124,16 +124,16 @@ _DUE_STUDIES = (
     .limit(sa.bindparam("most", type_=sa.Integer))
 )
 _IS_DUE = sa.select(studies.c.study).where(
-    _of_the_study, _DUE, studies.c.life == sa.bindparam("the_life")
+    _of_the_study, DUE, studies.c.life == sa.bindparam("the_life")
 )
-NEXT_DUE_STUDY = sa.select(sa.func.min(studies.c.next_attempt)).where(_DUE)
+NEXT_DUE_STUDY = sa.select(sa.func.min(studies.c.next_attempt)).where(DUE)
 _LIFE = sa.select(studies.c.life).where(_of_the_study)
 _BEGINNING = sa.select(
     studies.c.life, studies.c.new_study_seq, studies.c.fresh, studies.c.as_of
 ).where(_of_the_study)
 
 _UPDATE_CURSOR = sa.update(change_cursor)
-_WAITING = sa.and_(_DUE, _STABLE, studies.c.attempts > 0)  # _DUE has the index
+_WAITING = sa.and_(DUE, _STABLE, studies.c.attempts > 0)  # DUE has the index
 
 _INSERT_NAME = sa.insert(study_names)
 _DELETE_NAMES = sa.delete(study_names).where(study_names.c.study == sa.bindparam("the_study"))

@@ -30,7 +30,9 @@ from tests.server.test_completion import (
     ask,
     completed,
     counted,
+    posts,
     send,
+    steps_told,
 )
 from trial import scanner
 from trial.waiting import eventually
@@ -270,3 +272,25 @@ def test_a_second_orthanc_with_the_database_of_another_changes_nothing_in_it(
     completed(openmrs, 1)
     assert openmrs.records.statuses()[2] == "scheduled"
     assert first.get(f"/openmrs/studies/{study}")["Patient"] == patient
+
+
+def test_what_was_pending_in_a_database_that_was_lost_is_told(
+    openmrs: Standin, start_orthanc: Start, tmp_path: Path
+) -> None:
+    add_patients(openmrs, 3)
+    orthanc = start_orthanc({"RefreshInterval": 1})
+    found = answers(orthanc, 3)
+    send(orthanc, tmp_path, found[1])
+    completed(openmrs, 1)
+    openmrs.set_fault(Fault("status", status=503), UPDATE, "POST")
+    send(orthanc, tmp_path, found[2])
+    eventually(lambda: "waits: HTTP 503" in orthanc.log, "nothing waits")
+    orthanc.stop()
+    for path in (orthanc.folder / "index").glob("openmrs.db*"):
+        path.unlink()
+    openmrs.clear_faults()
+    before = len(posts(openmrs))
+    orthanc.start()
+    completed(openmrs, 2)
+    assert {int(step) for step in steps_told(openmrs)[before:]} == {2}, "1 isn't told again"
+    assert openmrs.records.statuses()[3] == "scheduled"

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from orthanc_openmrs.completion import changes
 from orthanc_openmrs.completion.changes import PAGE, ChangeReader
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.model import DueStudy
@@ -69,6 +70,21 @@ class OrthancCore:
         return {"ID": name, "LastUpdate": self.updates[study], "IsStable": study in self.stable}
 
 
+class Mark:
+    """What Orthanc keeps for the plugin."""
+
+    def __init__(self) -> None:
+        self.kept: int | None = None
+
+    def load(self) -> int | None:
+        """The mark."""
+        return self.kept
+
+    def save(self, sequence: int) -> None:
+        """Keep it."""
+        self.kept = sequence
+
+
 class Site:
     """A reader between an Orthanc and a database."""
 
@@ -77,6 +93,7 @@ class Site:
         self.orthanc = OrthancCore()
         self.database = Database(url, clock=self.clock)
         self.news = threading.Event()
+        self.mark = Mark()
         self.reader = self.new_reader()
 
     def new_reader(self) -> ChangeReader:
@@ -84,6 +101,7 @@ class Site:
         return ChangeReader(
             get=self.orthanc,
             store=self.database,
+            mark=self.mark,
             stable_age=STABLE_AGE,
             on_news=self.news.set,
             clock=self.clock,
@@ -122,6 +140,37 @@ def test_the_first_start_begins_at_the_last_change() -> None:
     site.orthanc.happens("StableStudy", "new")
     assert site.look() == 1
     assert site.noted() == {"new"}
+
+
+def test_a_database_that_was_lost_is_made_up_for_from_where_nothing_was_left_to_do() -> None:
+    site = Site("sqlite://")
+    site.told("old")
+    site.look()
+    site.reader.remember()
+    assert site.mark.kept is None, "a study is to be linked"
+    (due,) = site.database.due_studies()
+    site.database.decide_study(due, "unlinked", "", [])
+    site.reader.remember()
+    assert site.mark.kept == 1
+    for study in ("lost", "too"):
+        site.told(study)
+    site.look()
+    site.database = Database("sqlite://", clock=site.clock)
+    site.reader = site.new_reader()
+    site.look()
+    assert site.noted() == {"lost", "too"}
+
+
+def test_a_mark_is_made_now_and_then(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.reader.remember()
+    before = site.mark.kept
+    site.orthanc.happens("NewInstance")
+    site.look()
+    site.reader.remember()
+    assert site.mark.kept == before
+    monkeypatch.setattr(changes, "MARK_INTERVAL", 0.0)
+    site.reader.remember()
+    assert site.mark.kept == site.orthanc.last
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from orthanc_openmrs.model import Named, NamedBy
 from orthanc_openmrs.store.database import Database
 from tests.unit.builders import FrozenClock
 
-OF_WHAT_IS_DUE = ("studies_due", "studies_arriving", "change_cursor")
+OF_WHAT_IS_DUE = ("studies_due", "studies_arriving", "change_cursor", "CONSTANT ROW")
 """Indexes that have only what is to be done, and a table of one row."""
 
 Act = Callable[[Database], object]
@@ -21,6 +21,7 @@ Act = Callable[[Database], object]
 ACTS: dict[str, Act] = {
     "due studies": lambda database: database.due_studies(),
     "arriving studies": lambda database: database.arriving_studies(),
+    "whether all is done": lambda database: database.is_settled(),
     "how many wait": lambda database: database.waiting_count(),
     "waiting studies": lambda database: database.waiting_studies(),
     "due notifications": lambda database: database.due_notifications(),
