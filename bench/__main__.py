@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from subprocess import SubprocessError
 
-from bench import completion, measure, peers, report, rest
+from bench import completion, measure, peers, procedures, report, rest
 from bench.client import QueryFailed
 from bench.measure import QUICK, Limits, Results
 from bench.openmrs import OpenMRS
@@ -22,8 +22,8 @@ from trial.orthanc import StartFailed
 SIZES = (10, 100, 1_000, 5_000, 20_000)
 QUICK_SIZES = (10, 100, 1_000)
 SCANNERS = (1, 4, 16)
-WORKLIST, COMPLETION, REST = "worklist", "completion", "rest"
-PARTS = (WORKLIST, COMPLETION, REST)
+WORKLIST, COMPLETION, REST, MPPS = "worklist", "completion", "rest", "mpps"
+PARTS = (WORKLIST, COMPLETION, REST, MPPS)
 USUAL_SIZE = 1_000
 """The size for several scanners and for findscu."""
 
@@ -110,6 +110,12 @@ def run_rest(results: Results, folder: Path, limits: Limits, say: Progress) -> N
     results.routed += rest.routes(folder / "rest", limits)
 
 
+def run_mpps(results: Results, folder: Path, limits: Limits, say: Progress) -> None:
+    """Performed procedure steps, in a scratch folder."""
+    say(f"{limits.reports:,} performed procedure steps")
+    results.reported += procedures.reported(folder / "mpps", limits)
+
+
 def main() -> int:
     """The command line; returns the exit status, which doesn't depend on the aims."""
     parser = argparse.ArgumentParser(
@@ -122,7 +128,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the medians (SVG)")
     options = parser.parse_args()
-    if options.plot and options.part in (COMPLETION, REST):
+    if options.plot and options.part not in (None, WORKLIST):
         parser.error("--plot draws the worklist's part")
     if options.plot and not report.can_plot():
         parser.error("--plot needs matplotlib: .venv/bin/pip install -e '.[bench]'")
@@ -143,6 +149,8 @@ def main() -> int:
                 run_completion(results, folder, limits, say)
             if options.part in (None, REST) and OURS in only:
                 run_rest(results, folder, limits, say)
+            if options.part in (None, MPPS) and OURS in only:
+                run_mpps(results, folder, limits, say)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130

@@ -70,9 +70,12 @@ class Limits:
     turn: float = 2.5
     archive: int = 10_000  # studies
     routes: float = 6.0
+    reports: int = 2_000  # performed procedure steps
+    exams: int = 15
+    waits_for_stable: bool = True  # a minute
 
 
-QUICK = Limits(0.5, 2.0, 20, 100, 1.0, 6.0, 5, 20, 100, 300, 3, 2.0, 1_000, 2.0)
+QUICK = Limits(0.5, 2.0, 20, 100, 1.0, 6.0, 5, 20, 100, 300, 3, 2.0, 1_000, 2.0, 400, 5, False)
 
 
 # --- results --------------------------------------------------------------------------------
@@ -227,6 +230,19 @@ class Routed:
     batches: Sequence[float] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Of performed procedure steps: times in ms, and how many a second by several scanners (0:
+    not measured)."""
+
+    what: str
+    repetitions: int
+    median: float
+    p95: float
+    p99: float
+    per_second: float
+
+
 @dataclass(slots=True)
 class Results:
     """All that a run has found out."""
@@ -244,6 +260,7 @@ class Results:
     sustained: list[Sustained] = field(default_factory=list)
     meanwhile: list[Meanwhile] = field(default_factory=list)
     routed: list[Routed] = field(default_factory=list)
+    reported: list[Reported] = field(default_factory=list)
 
 
 def machine() -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 from bench.completion import ASKED, STEPS, STORED, WAITING
 from bench.measure import Cell, Meanwhile, Results, Routed, Throughput, median
 from bench.peers import BARE, FLOOR, NATIVE, NO_PLUGIN, OURS, PEERS
+from bench.procedures import CREATE, FIND, FIND_BUSY, LAST_IMAGE, SET
 from bench.queries import ALL, NAMES, ONE
 from bench.rest import CANDIDATES, LISTED, PATIENTS, STATES, STATUS, SYSTEM, UNASSIGNED
 
@@ -42,7 +43,12 @@ class Aim:
 
 def aims(results: Results) -> list[Aim]:
     """The aims, with what this run says of each."""
-    return [*_worklist_aims(results), *_completion_aims(results), *_rest_aims(results)]
+    return [
+        *_worklist_aims(results),
+        *_completion_aims(results),
+        *_rest_aims(results),
+        *_procedure_aims(results),
+    ]
 
 
 def _worklist_aims(results: Results) -> list[Aim]:
@@ -158,6 +164,27 @@ def _rest_aims(results: Results) -> list[Aim]:
                 at_most=1.05,
             )
             for asked in (SYSTEM, LISTED)
+        ),
+    ]
+
+
+def _procedure_aims(results: Results) -> list[Aim]:
+    found = {each.what: each for each in results.reported}
+    idle, busy = (getattr(found.get(what), "median", None) for what in (FIND, FIND_BUSY))
+    return [
+        *(
+            Aim(f"{what}, median in ms", getattr(found.get(what), "median", None), at_most=2)
+            for what in (CREATE, SET)
+        ),
+        *(
+            Aim(f"{what} per second", getattr(found.get(what), "per_second", None), 500)
+            for what in (CREATE, SET)
+        ),
+        Aim("C-FIND during N-CREATEs / idle, medians", _quotient(busy, idle), at_most=1.1),
+        Aim(
+            f"{LAST_IMAGE}, longest in ms",
+            getattr(found.get(LAST_IMAGE), "p99", None),
+            at_most=1_000,
         ),
     ]
 
@@ -348,6 +375,21 @@ def text(results: Results) -> str:
             "REST over an archive of studies: times in ms",
             "asked|meanwhile, or Orthanc with|median|p95|p99|longest|first|/ no plugin|n",
             (_routed_row(results, each) for each in results.routed),
+        ),
+        _section(
+            "Performed procedure steps (MPPS): times in ms",
+            "what|median|p95|p99|per second|n",
+            (
+                (
+                    each.what,
+                    _figure(each.median),
+                    _figure(each.p95),
+                    _figure(each.p99),
+                    _figure(each.per_second) if each.per_second else "",
+                    str(each.repetitions),
+                )
+                for each in results.reported
+            ),
         ),
         _section("Aims", "aim|limit|found|verdict", map(_aim_row, aims(results))),
     ]

@@ -111,12 +111,14 @@ def update(kept: KeptProcedure, content: bytes, transfer_syntax: str) -> KeptPro
     for tag in tags(changes):
         if tag not in fixed and (value := element(changes, tag)) is not None:
             dataset[tag] = value
-    if after is not ProcedureState.IN_PROGRESS:
-        remarks += remarks_at_end(dataset)
+    # Written before anything else is read of it: pydicom writes anew what it has read.
     merged = _written(dataset, kept.transfer_syntax)
+    whole = _readable(merged, kept.transfer_syntax)
+    if after is not ProcedureState.IN_PROGRESS:
+        remarks += remarks_at_end(whole)
     return replace(
         kept,
-        procedure=summarize(kept.procedure.uid, dataset),
+        procedure=summarize(kept.procedure.uid, whole),
         content=merged,
         remarks=tuple(dict.fromkeys(remarks)),
     )

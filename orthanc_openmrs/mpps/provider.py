@@ -31,7 +31,9 @@ class Steps(Protocol):
 
     def create_procedure(self, kept: KeptProcedure) -> bool: ...
     def load_procedure(self, uid: str) -> tuple[KeptProcedure, int] | None: ...
-    def replace_procedure(self, kept: KeptProcedure, revision: int) -> bool: ...
+    def replace_procedure(
+        self, before: KeptProcedure, after: KeptProcedure, revision: int
+    ) -> bool: ...
 
 
 class Provider:
@@ -57,7 +59,7 @@ class Provider:
         for _ in range(TRIES):
             before, revision = self._found(uid)
             after = procedure.update(before, content, transfer_syntax)
-            if self._steps.replace_procedure(after, revision):
+            if self._steps.replace_procedure(before, after, revision):
                 _remark(after, before.remarks)
                 self._on_news()
                 return

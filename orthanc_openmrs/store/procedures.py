@@ -88,7 +88,6 @@ _SUMMARY = (
 _INSERT = sa.insert(procedures)
 _INSERT_KEYS = sa.insert(procedure_keys)
 _LOAD = sa.select(
-    procedures.c.id,
     procedures.c.revision,
     procedures.c.summary,
     procedures.c.content,
@@ -99,6 +98,11 @@ _LOAD = sa.select(
 _REPLACE = sa.update(procedures).where(
     procedures.c.id == sa.bindparam("the_id"), procedures.c.revision == sa.bindparam("the_revision")
 )
+_REPLACE_BY_UID = sa.update(procedures).where(
+    procedures.c.uid == sa.bindparam("the_uid"),
+    procedures.c.revision == sa.bindparam("the_revision"),
+)
+_ID = sa.select(procedures.c.id).where(procedures.c.uid == sa.bindparam("the_uid"))
 _KEYS = sa.select(procedure_keys.c.kind, procedure_keys.c.value).where(
     procedure_keys.c.procedure == sa.bindparam("the_id")
 )
@@ -161,33 +165,30 @@ class Procedures(Aggregate):
         )
         return kept, row.revision
 
-    def replace_procedure(self, kept: KeptProcedure, revision: int) -> bool:
+    def replace_procedure(self, before: KeptProcedure, after: KeptProcedure, revision: int) -> bool:
         """Keep a changed step; False where it isn't of that revision any more."""
         now = self._clock()
-        has_ended = kept.procedure.state is not ProcedureState.IN_PROGRESS
+        has_ended = after.procedure.state is not ProcedureState.IN_PROGRESS
+        values = _values(after) | {
+            "the_uid": before.procedure.uid,
+            "the_revision": revision,
+            "revision": revision + 1,
+            "changed": now,
+            "ended": now if has_ended else 0.0,
+            "attempts": 0,
+            "due": now,
+        }
+        new = _keys(after.procedure) - _keys(before.procedure)
         with self._writing() as connection:
-            found = connection.execute(_LOAD, {"the_uid": kept.procedure.uid}).first()
-            if found is None:
+            if connection.execute(_REPLACE_BY_UID, values).rowcount == 0:
                 return False
-            done = connection.execute(
-                _REPLACE,
-                _values(kept)
-                | {
-                    "the_id": found.id,
-                    "the_revision": revision,
-                    "revision": revision + 1,
-                    "changed": now,
-                    "ended": now if has_ended else 0.0,
-                    "attempts": 0,
-                    "due": now,
-                },
-            )
-            if done.rowcount == 0:
-                return False
-            known = {
-                (row.kind, row.value) for row in connection.execute(_KEYS, {"the_id": found.id})
-            }
-            _add_keys(connection, found.id, _keys(kept.procedure) - known)
+            if new:
+                number = connection.scalar(_ID, {"the_uid": before.procedure.uid})
+                assert number is not None
+                known = {
+                    (row.kind, row.value) for row in connection.execute(_KEYS, {"the_id": number})
+                }
+                _add_keys(connection, number, new - known)
         return True
 
     # --- what the worker makes of it ---

@@ -17,8 +17,8 @@ from orthanc_openmrs.dimse.messages import Operation
 from orthanc_openmrs.mpps.datasets import IMPLICIT
 from standin import Standin, StepFields
 from tests.server.conftest import Start
-from tests.unit.dimse.peers import associate_request, command, message, peer
 from tests.unit.mpps.datasets import encoded, end, item, start
+from trial.dimse_peer import associate_request, command, message, peer
 from trial.orthanc import ScratchOrthanc, StartFailed
 from trial.ports import free_port
 from trial.procedures import Reports, ended, started

@@ -21,7 +21,7 @@ from orthanc_openmrs.dimse.messages import (
     write_response,
 )
 from orthanc_openmrs.dimse.pdu import Fragment
-from tests.unit.dimse.peers import MPPS, command
+from trial.dimse_peer import MPPS, command
 
 SET = command(Operation.N_SET, message_id=7, uid="1.2.3", dataset=True)
 

@@ -13,7 +13,7 @@ import pytest
 from orthanc_openmrs.dimse import pdu
 from orthanc_openmrs.dimse.messages import Operation, Reply, Request
 from orthanc_openmrs.dimse.server import Rules, Server
-from tests.unit.dimse.peers import (
+from trial.dimse_peer import (
     ABORT,
     MPPS,
     RELEASE_RQ,

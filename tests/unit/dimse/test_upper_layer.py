@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orthanc_openmrs.dimse import pdu
 from orthanc_openmrs.dimse.upper_layer import TABLE, Ended, Event, Released, State, UpperLayer
-from tests.unit.dimse.peers import ABORT, RELEASE_RQ, associate_request, message
+from trial.dimse_peer import ABORT, RELEASE_RQ, associate_request, message
 
 ASSOCIATE_RQ = associate_request()
 P_DATA = message(1, 0x0030)

@@ -73,8 +73,9 @@ class Hospital:
         if found is None:
             self.database.create_procedure(KeptProcedure(begun, b"", EXPLICIT))
         if state is not IN_PROGRESS:
-            kept = KeptProcedure(replace(begun, state=state), b"", EXPLICIT)
-            self.database.replace_procedure(kept, 0)
+            before = KeptProcedure(begun, b"", EXPLICIT)
+            after = replace(before, procedure=replace(begun, state=state))
+            self.database.replace_procedure(before, after, 0)
         found = self.database.find_procedure(uid)
         assert found is not None
         return found

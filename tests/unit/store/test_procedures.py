@@ -90,7 +90,7 @@ def test_of_two_changes_at_once_none_is_lost(database: Database) -> None:
             step, revision = before
             text = step.procedure.description + f"{at}."
             after = replace(step, procedure=replace(step.procedure, description=text))
-            if database.replace_procedure(after, revision):
+            if database.replace_procedure(step, after, revision):
                 changed.append(at)
                 return
 
@@ -108,14 +108,15 @@ def test_of_two_changes_at_once_none_is_lost(database: Database) -> None:
 def test_a_change_is_due_at_once_and_a_note_of_what_was_before_it_is_none(
     database: Database, clock: FrozenClock
 ) -> None:
-    database.create_procedure(kept())
+    begun = kept()
+    database.create_procedure(begun)
     (due,) = database.due_procedures()
     assert database.note_procedure(due, seconds=None, told="IN PROGRESS")
     assert database.due_procedures() == []
     assert database.next_due_procedure() is None
     ended = kept(state=ProcedureState.COMPLETED, series=(PerformedSeries("1.5.1", 3),))
     clock.now += 60
-    assert database.replace_procedure(ended, 0)
+    assert database.replace_procedure(begun, ended, 0)
     assert not database.note_procedure(due, seconds=None)
     (due,) = database.due_procedures()
     assert (due.told, due.revision, due.ended, due.attempts) == ("IN PROGRESS", 1, 1060.0, 0)
@@ -171,12 +172,13 @@ def test_a_study_finds_the_steps_of_its_images(
 
 
 def test_series_that_come_with_the_end_find_it_too(database: Database) -> None:
-    database.create_procedure(kept(references=()))
+    begun = kept(references=())
+    database.create_procedure(begun)
     ended = kept(
         references=(), state=ProcedureState.COMPLETED, series=(PerformedSeries("1.5.8", 1),)
     )
-    assert database.replace_procedure(ended, 0)
-    assert database.replace_procedure(ended, 1)
+    assert database.replace_procedure(begun, ended, 0)
+    assert database.replace_procedure(begun, ended, 1)
     assert [one.procedure.uid for one in database.procedures_of(STUDY)] == ["1.2.3"]
 
 
@@ -192,7 +194,8 @@ def test_steps_of_a_scheduled_one_are_found(database: Database) -> None:
 def test_they_are_listed_newest_first_and_counted(database: Database) -> None:
     for at in range(5):
         database.create_procedure(kept(f"1.2.{at}"))
-    database.replace_procedure(kept("1.2.1", state=ProcedureState.COMPLETED), 0)
+    ended = kept("1.2.1", state=ProcedureState.COMPLETED)
+    database.replace_procedure(kept("1.2.1"), ended, 0)
     (record,) = database.list_procedures(ProcedureState.COMPLETED)
     database.note_procedure(record, seconds=None, images=Images.MISSING)
     assert [one.procedure.uid for one in database.list_procedures(limit=2)] == ["1.2.4", "1.2.3"]
