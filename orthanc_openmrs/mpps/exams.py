@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from orthanc_openmrs.completion.retries import ToldOnce
 from orthanc_openmrs.errors import StoreError
 from orthanc_openmrs.model import (
     Images,
@@ -50,6 +51,9 @@ GIVEN_UP = 7 * 86400.0
 
 MOST_AWAITED = 200_000
 """Images whose coming is waited for one by one; beyond, they are looked for now and then."""
+
+
+_CANT_LOOK = "performed procedure steps can't be looked at now"
 
 
 class Steps(Protocol):
@@ -110,6 +114,7 @@ class Exams(Worker):
         self._missing: dict[str, set[str]] = {}
         self._complete: set[str] = set()
         self._came = 0
+        self._problems = ToldOnce(_log)
 
     def wake(self) -> None:
         """A scanner reported something."""
@@ -136,12 +141,13 @@ class Exams(Worker):
             self._wake.clear()
             try:
                 progressed = self.work()
+                self._problems.over(_CANT_LOOK)
                 pause = 0.0 if progressed else self._seconds_to_next()
             except StoreError as problem:
-                _log.error("performed procedure steps can't be looked at now: %s", problem)
+                self._problems.tell(_CANT_LOOK, problem)
                 pause = FAILED
             except Exception:  # the thread must live
-                _log.exception("performed procedure steps can't be looked at now")
+                _log.exception(_CANT_LOOK)
                 pause = FAILED
             if pause:
                 self._wake.wait(pause)
