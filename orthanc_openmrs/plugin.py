@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -25,6 +26,8 @@ from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.completion.dispatcher import Dispatcher
 from orthanc_openmrs.completion.linker import Linker
 from orthanc_openmrs.completion.linking import Policy
+from orthanc_openmrs.completion.lists import OrderIndex
+from orthanc_openmrs.completion.review import Reviews
 from orthanc_openmrs.completion.sender import Sender
 from orthanc_openmrs.completion.study import Get, read_study
 from orthanc_openmrs.config import Settings, read_settings
@@ -87,6 +90,7 @@ from orthanc_openmrs.worklist.readers import Readers
 from orthanc_openmrs.worklist.refresh import Refresher, SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
+from orthanc_openmrs.worklist.uid_registry import UidRegistry
 
 _log = logging.getLogger(__name__)
 
@@ -157,6 +161,8 @@ class _Reading(NamedTuple):
     orders: Refresher | None
     lists: Readers
     names: NameBook | None
+    uids: UidRegistry
+    listeners: list[Callable[[Source, Snapshot], None]]
     tally: Tally
 
     @property
@@ -199,21 +205,35 @@ def _reading(sources: _Sources) -> _Reading:
         mark=_query_mark(),
     )
     unchanging = PersonNames(normalise)
+    uids = UidRegistry(sources.database)
+    listeners: list[Callable[[Source, Snapshot], None]] = []
+
+    def heard(source: Source, snapshot: Snapshot) -> None:
+        for listener in listeners:
+            listener(source, snapshot)
+
     board = Board(
         worklist,
         names=names.names if names else lambda: unchanging,
+        uids=uids,
         on_snapshot=lambda snapshot: names.want(snapshot.offered) if names else None,
         max_staleness=settings.max_staleness,
     )
     refresher = Refresher(
-        sources.client, board, sources.database, interval=settings.refresh_interval
+        sources.client,
+        board,
+        sources.database,
+        interval=settings.refresh_interval,
+        on_read=partial(heard, Source.IMAGING),
     )
-    orders = _order_reader(sources, board)
+    orders = _order_reader(sources, board, heard)
     lists = Readers({Source.IMAGING: refresher} | ({Source.ORDERS: orders} if orders else {}))
-    return _Reading(worklist, refresher, orders, lists, names, Tally())
+    return _Reading(worklist, refresher, orders, lists, names, uids, listeners, Tally())
 
 
-def _order_reader(sources: _Sources, board: Board) -> Refresher | None:
+def _order_reader(
+    sources: _Sources, board: Board, heard: Callable[[Source, Snapshot], None]
+) -> Refresher | None:
     settings = sources.settings.orders
     if settings is None or sources.orders is None:
         return None
@@ -223,6 +243,7 @@ def _order_reader(sources: _Sources, board: Board) -> Refresher | None:
         KeptOrders(sources.database),
         interval=sources.settings.refresh_interval,
         part=Source.ORDERS,
+        on_read=partial(heard, Source.ORDERS),
         read=lambda body: requests_of(read_orders(body), settings.rules),
     )
 
@@ -263,6 +284,7 @@ class _Completion(NamedTuple):
     linker: Linker
     dispatcher: Dispatcher
     sender: Sender
+    reviews: Reviews
     backlog: BacklogWatch
     decisions: Decisions
 
@@ -295,25 +317,42 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
         dispatcher.wake()
         linked(study)
 
+    policy = Policy(settings.link_by, settings.hold_patient_mismatch)
+    orders = OrderIndex(reading.uids.given, lambda: sender.generation)
     sender = Sender(
         outcomes=database,
+        read_study=sources.read_study,
         lists=reading.lists,
+        orders=orders,
         updates=sources.client,
+        policy=policy,
         report_in_progress=settings.report_in_progress,
+        on_doubt=lambda: linker.wake(),
     )
-    dispatcher = Dispatcher(outbox=database, deliver=sender.deliver, clock=time.time)
+    dispatcher = Dispatcher(
+        outbox=database, lists=reading.lists, deliver=sender.deliver, clock=time.time
+    )
     linker = Linker(
         noted=database,
         read_study=sources.read_study,
         snapshot=reading.snapshot,
         lists=reading.lists,
-        policy=Policy(settings.link_by, settings.hold_patient_mismatch),
+        orders=orders,
+        policy=policy,
+        max_staleness=settings.max_staleness,
         in_progress=sender.reports_in_progress,
         last_change=lambda: int(sources.get("/changes?last")["Last"]),
         on_link=linked,
         on_decisions=dispatcher.wake,
         clock=time.time,
     )
+
+    def news() -> None:
+        linker.wake()
+        backlog.want()
+
+    reviews = Reviews(decided=database, given=reading.uids.given, on_news=news)
+    reading.listeners.extend((reviews.compare, lambda _, __: dispatcher.wake()))
     changes = ChangeReader(
         get=sources.get,
         store=database,
@@ -327,12 +366,13 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
         read_study=sources.read_study,
         snapshot=reading.snapshot,
         lists=reading.lists,
+        orders=orders,
         list_timeout=2 * settings.timeout,
         keep_delivered=settings.keep_delivered,
         on_decision=decided,
         clock=time.time,
     )
-    return _Completion(changes, linker, dispatcher, sender, backlog, decisions)
+    return _Completion(changes, linker, dispatcher, sender, reviews, backlog, decisions)
 
 
 class _Procedures(NamedTuple):
@@ -562,6 +602,7 @@ class Plugin:
         self._completion.backlog.start()
         for reader in self._reading.readers:
             reader.restore()
+        self._completion.reviews.begin(self._reading.snapshot())
         for reader in self._reading.readers:
             reader.start()
 

@@ -195,6 +195,21 @@ class Records:
             self._owner.update((step.id, number) for step in rows)
             return request
 
+    def change_request(
+        self, request_id: int, *, accession: str | None = None, patient: Patient | None = None
+    ) -> None:
+        """A clerk types another accession number, or corrects the patient."""
+        with self._lock:
+            request = self._requests[request_id]
+            if accession is not None:
+                self._check_unique(self._accessions, accession, request_id)
+                del self._accessions[request.accession]
+                self._accessions[accession] = request_id
+                request = replace(request, accession=accession)
+            if patient is not None:
+                request = replace(request, patient=patient)
+            self._requests[request_id] = request
+
     def delete_request(self, request_id: int) -> None:
         with self._lock:
             request = self._requests.pop(request_id)

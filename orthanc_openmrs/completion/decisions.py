@@ -4,12 +4,25 @@ Decides: what may be asked of a notification in which state. Every decision is k
 time and the person's name in Orthanc. Must not know: HTTP, SQL.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from orthanc_openmrs.completion.evidence import Orders
-from orthanc_openmrs.completion.linker import Lists, completions
-from orthanc_openmrs.completion.linking import Link, Suggestion, suggest
+from orthanc_openmrs.completion.linker import notification
+from orthanc_openmrs.completion.linking import (
+    PERSON,
+    WHOLE_PATIENT_ID,
+    Link,
+    Suggestion,
+    has_whole_patient_id,
+    identity_of,
+    representative,
+    suggest,
+    tokens,
+)
+from orthanc_openmrs.completion.lists import Lists, OrderIndex
+from orthanc_openmrs.completion.states import Event, allowed
 from orthanc_openmrs.errors import Conflict, NotFound
 from orthanc_openmrs.model import (
     Kind,
@@ -18,17 +31,12 @@ from orthanc_openmrs.model import (
     NotificationFilter,
     NotificationState,
     PersonsDecision,
-    SeriesSummary,
+    StepIdentity,
+    StudyRecord,
     StudySummary,
 )
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.snapshot import Snapshot
-
-EVIDENCE = "person"
-"""The evidence of a notification that a person asked for."""
-
-_MAY_RETRY = (NotificationState.PENDING, NotificationState.FAILED, NotificationState.HELD)
-_MAY_DISCARD = _MAY_RETRY
 
 
 class Records(Protocol):
@@ -54,9 +62,12 @@ class Records(Protocol):
         delivered_after: float = 0.0,
     ) -> int: ...
     def decisions(self, notification: Notification) -> list[PersonsDecision]: ...
-    def retry(self, notification: Notification, user: str) -> bool: ...
-    def discard(self, notification: Notification, user: str) -> bool: ...
-    def report(self, rows: Sequence[NewNotification], user: str) -> list[Notification]: ...
+    def history(self, study: str, study_instance_uid: str) -> StudyRecord: ...
+    def retry(self, notification: Notification, user: str, named: str = "") -> bool: ...
+    def discard(self, notification: Notification, user: str, named: str = "") -> bool: ...
+    def report(
+        self, rows: Sequence[NewNotification], user: str, named: str = ""
+    ) -> list[Notification]: ...
 
 
 class Decisions:
@@ -69,19 +80,23 @@ class Decisions:
         read_study: Callable[[str], StudySummary | None],
         snapshot: Callable[[], Snapshot | None],
         lists: Lists,
+        orders: OrderIndex,
         list_timeout: float,
         keep_delivered: float,
         on_decision: Callable[[str], None],
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._records = records
         self._read_study = read_study
         self._snapshot = snapshot
         self._lists = lists
+        self._orders = orders
         self._list_timeout = list_timeout
         self._keep_delivered = keep_delivered
         self._on_decision = on_decision
         self._clock = clock
+        self._monotonic = monotonic
 
     def notifications(
         self,
@@ -122,66 +137,90 @@ class Decisions:
         snapshot = self._snapshot()
         if study is None or snapshot is None:
             return study, []
-        return study, suggest(study, Orders.of(snapshot.requests))
+        return study, suggest(study, self._orders.of(snapshot))
 
     def retry(self, notification_id: int, user: str) -> Notification:
         """Send it again now; link a held study again. Raises NotFound, Conflict."""
         found, _ = self.notification(notification_id)
-        if found.state not in _MAY_RETRY:
+        if Event.RETRY not in allowed(found.state):
             raise Conflict(f"notification {found.id} is {found.state}: there is nothing to retry")
         if not self._records.retry(found, user):
-            raise Conflict(f"notification {found.id} is another one by now")
-        self._on_decision(found.study)
-        return self.notification(notification_id)[0]
+            raise _changed(found)
+        return self._decided(found)
 
     def discard(self, notification_id: int, user: str) -> Notification:
         """Never send it. Raises NotFound, Conflict."""
         found, _ = self.notification(notification_id)
-        if found.state not in _MAY_DISCARD:
+        if Event.DISCARD not in allowed(found.state):
             raise Conflict(f"notification {found.id} is {found.state} already")
-        if not self._records.discard(found, user):
-            raise Conflict(f"notification {found.id} is another one by now")
-        self._on_decision(found.study)
-        return self.notification(notification_id)[0]
+        study = self._read_study(found.study)
+        if not self._records.discard(found, user, _seen(study)):
+            raise _changed(found)
+        return self._decided(found)
 
-    def report(self, study_id: str, step_id: str, user: str) -> Notification:
-        """A study (Orthanc ID) completes a step, says a person.
+    def report(self, study_id: str, step_ids: Sequence[str], user: str) -> list[Notification]:
+        """A study (Orthanc ID) completes these steps, of one request or of several, says a person.
 
         Raises NotFound for a study or step that doesn't exist, Conflict for a step that is
-        completed or rejected or a study that has told of it already, OpenMRSError where a list
+        completed or rejected, is told of already, or can't be told of, OpenMRSError where a list
         is needed to know the step and there is none.
         """
         study = self._read_study(study_id)
         if study is None or not study.series:
             raise NotFound(f"Orthanc has no study {study_id} with images")
-        item = self._step(step_id)
-        if not item.step.status.is_open:
-            raise Conflict(f"step {step_id} is {item.step.status} in OpenMRS")
-        same = [
-            told
-            for told in self._records.list_notifications(study=study.study)
-            if told.scheduled_procedure_step_id == step_id
-            and told.state is NotificationState.DELIVERED
-        ]
-        if same:
-            raise Conflict(f"step {step_id} was told of this study already")
-        series = _representative(study, item)
-        (row,) = completions(study, [Link(item.request, item.step, series)], EVIDENCE)
-        (told,) = self._records.report([row], user)
+        rows = []
+        known = self._records.history(study.study, study.study_instance_uid)
+        for step_id in dict.fromkeys(step_ids):
+            item, orders = self._step(step_id)
+            if _is_told(known, study.study, identity_of(item.request, item.step)):
+                # Only a list that was read since says whether it is to be told again.
+                item, orders = self._step_of(self._fresh_list(), step_id)
+            if not item.step.status.is_open:
+                raise Conflict(f"step {step_id} is {item.step.status} in OpenMRS")
+            if orders.whole_patient_id and not has_whole_patient_id(
+                study.patient_id, item.request.patient_id
+            ):
+                raise Conflict(WHOLE_PATIENT_ID)
+            link = Link(item.request, item.step, representative(item.step, study.series))
+            rows.append(notification(study, link, PERSON))
+        reported = self._records.report(rows, user, _seen(study))
         self._on_decision(study_id)
-        return told
+        return reported
 
-    def _step(self, step_id: str) -> WorklistItem:
+    def _step(self, step_id: str) -> tuple[WorklistItem, Orders]:
         snapshot = self._snapshot()
-        item = snapshot.step(step_id) if snapshot else None
-        if item is None:
-            item = self._lists.read_now(self._list_timeout).step(step_id)
+        if snapshot is None or snapshot.step(step_id) is None:
+            snapshot = self._fresh_list()
+        return self._step_of(snapshot, step_id)
+
+    def _step_of(self, snapshot: Snapshot, step_id: str) -> tuple[WorklistItem, Orders]:
+        item = snapshot.step(step_id)
         if item is None:
             raise NotFound(f"OpenMRS's list has no step {step_id}")
-        return item
+        return item, self._orders.of(snapshot)
+
+    def _fresh_list(self) -> Snapshot:
+        return self._lists.read_after(self._monotonic(), self._list_timeout)
+
+    def _decided(self, before: Notification) -> Notification:
+        self._on_decision(before.study)
+        return self.notification(before.id)[0]
 
 
-def _representative(study: StudySummary, item: WorklistItem) -> SeriesSummary:
-    """The series of the step's modality, else the first."""
-    of_modality = [one for one in study.series if one.modality == item["Modality"]]
-    return (of_modality or list(study.series))[0]
+def _changed(found: Notification) -> Conflict:
+    return Conflict(f"notification {found.id} changed meanwhile: look at it again")
+
+
+def _seen(study: StudySummary | None) -> str:
+    """What a person saw of a study, as the history keeps it."""
+    return " ".join(sorted(tokens(study))) if study else ""
+
+
+def _is_told(known: StudyRecord, study: str, step: StepIdentity) -> bool:
+    """Whether it stands as told for the images that are here."""
+    return any(
+        row.kind is Kind.COMPLETED
+        and (row.study, row.life, row.step) == (study, known.life, step)
+        and row.state is NotificationState.DELIVERED
+        for row in known.rows
+    )

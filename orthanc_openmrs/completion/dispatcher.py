@@ -1,6 +1,7 @@
 """Which notification is handed to which sender, and when.
 
-Decides: how many are under way at once, each of another request. The database holds what is
+Decides: that none is sent before a list was read since it was due, one list for all that are
+due; that each step has its own turn; how many are under way at once. The database holds what is
 due, so that nothing is lost with a thread. Must not know: what is sent, HTTP, SQL.
 """
 
@@ -8,19 +9,30 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from itertools import chain
+from typing import NamedTuple, Protocol
 
+from orthanc_openmrs.completion.lists import LIST_TIMEOUT, Lists
 from orthanc_openmrs.completion.retries import FIRST_PAUSE, ToldOnce, pause_after, seconds_to_next
-from orthanc_openmrs.errors import StoreError
+from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.model import Notification
 from orthanc_openmrs.worker import Worker
+from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
 SENDERS = 8
-"""Notifications that are under way at once, each of another request."""
+"""Notifications that are under way at once, each of another request: OpenMRS writes the request
+with each step of it."""
+
+MOST_AT_ONCE = 500
+"""Notifications that one list serves."""
+
+AWAY = 5.0
+"""Seconds after a list that couldn't be read before another is asked for, unless one came."""
 
 _CANT_SEND = "notifications can't be sent now"
 _CANT_KEEP = "what became of notifications can't be kept"
@@ -32,24 +44,40 @@ class DueNotifications(Protocol):
     def claim(self, what: str) -> AbstractContextManager[bool]: ...
     def due_notifications(self, limit: int = 100) -> list[Notification]: ...
     def begin(self, notification: Notification, seconds: float) -> bool: ...
+    def retry_later(
+        self, notification: Notification, seconds: float, reason: str, repeats: int = 0
+    ) -> bool: ...
     def next_due(self) -> float | None: ...
 
 
+class _Job(NamedTuple):
+    """What is due of one request, one after the other, by one list."""
+
+    request: str
+    notifications: Sequence[Notification]
+    snapshot: Snapshot
+
+
 class Dispatcher(Worker):
-    """Has the notifications that are due delivered, by several threads."""
+    """Has the notifications that are due delivered, by several threads. `monotonic` is the clock
+    of `Snapshot.began`."""
 
     def __init__(
         self,
         *,
         outbox: DueNotifications,
-        deliver: Callable[[Notification], None],
+        lists: Lists,
+        deliver: Callable[[Notification, Snapshot], None],
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__("dispatch")
         self._outbox = outbox
+        self._lists = lists
         self._deliver = deliver
         self._clock = clock
-        self._hand_over: queue.Queue[Notification | None] = queue.Queue(SENDERS)
+        self._monotonic = monotonic
+        self._hand_over: queue.Queue[_Job | None] = queue.Queue(SENDERS)
         self._under_way: set[str] = set()
         self._under_way_lock = threading.Lock()
         self._problems = ToldOnce(_log)
@@ -65,7 +93,7 @@ class Dispatcher(Worker):
             sender.start()
 
     def wake(self) -> None:
-        """Something may be due."""
+        """Something may be due, or a list was read."""
         self._wake.set()
 
     def tell_to_stop(self) -> None:
@@ -88,54 +116,83 @@ class Dispatcher(Worker):
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
-            handed = False
+            pause = None
             try:
-                for notification in self._outbox.due_notifications():
-                    handed |= self._hand(notification)
+                pause = self.dispatch()
                 self._problems.over(_CANT_SEND)
             except StoreError as problem:
                 self._problems.tell(_CANT_SEND, problem)
             except Exception:  # the thread must live
                 _log.exception(_CANT_SEND)
-            if not handed:
-                self._wake.wait(seconds_to_next(self._outbox, self._clock))
+            if pause is None:
+                pause = seconds_to_next(self._outbox, self._clock)
+            self._wake.wait(pause)
 
-    def _hand(self, notification: Notification) -> bool:
+    def dispatch(self) -> float | None:
+        """Hand over all that is due; returns the seconds until it is worth another look, None
+        where the database says. Raises StoreError."""
+        seen = self._monotonic()
+        due: dict[str, list[Notification]] = defaultdict(list)
         with self._under_way_lock:
-            if notification.requested_procedure_id in self._under_way:
-                return False
-            self._under_way.add(notification.requested_procedure_id)
+            under_way = set(self._under_way)
+        for notification in self._outbox.due_notifications(MOST_AT_ONCE):
+            if notification.requested_procedure_id not in under_way:
+                due[notification.requested_procedure_id].append(notification)
+        if not due:
+            return None
+        try:
+            snapshot = self._lists.read_after(seen, LIST_TIMEOUT)
+        except OpenMRSError as problem:
+            self._say_why(
+                chain.from_iterable(due.values()), f"waiting for OpenMRS's list: {problem}"
+            )
+            return AWAY
+        for request, notifications in due.items():
+            self._hand(_Job(request, notifications, snapshot))
+        return 0.0
+
+    def _say_why(self, due: Iterable[Notification], reason: str) -> None:
+        for notification in due:
+            if notification.last_error != reason:
+                self._outbox.retry_later(notification, 0.0, reason, notification.repeats)
+
+    def _hand(self, job: _Job) -> None:
+        with self._under_way_lock:
+            self._under_way.add(job.request)
         while not self._stopping.is_set():
             try:
-                self._hand_over.put(notification, timeout=1)
+                self._hand_over.put(job, timeout=1)
             except queue.Full:
                 continue
-            return True
-        return False
+            return
 
     def _send(self) -> None:
         while not self._stopping.is_set():
-            notification = self._hand_over.get()
-            if notification is None:
+            job = self._hand_over.get()
+            if job is None:
                 return
             try:
-                with self._outbox.claim(f"notification {notification.id}") as mine:
-                    # On disk first: after a kill -9, or where the outcome can't be kept, the
-                    # next try is a second one, which looks at the list before.
-                    if mine and self._outbox.begin(
-                        notification, pause_after(notification.attempts)
-                    ):
-                        self._deliver(notification)
-                    elif not mine:
-                        self._stopping.wait(FIRST_PAUSE)  # another Orthanc is at it
-                self._problems.over(_CANT_KEEP)
-            except StoreError as problem:
-                self._problems.tell(_CANT_KEEP, problem)
-                self._stopping.wait(FIRST_PAUSE)
-            except Exception:  # a sender must live; the notification stays due
-                _log.exception("notification %d failed", notification.id)
-                self._stopping.wait(FIRST_PAUSE)
+                for notification in job.notifications:
+                    if not self._stopping.is_set():
+                        self._try(notification, job.snapshot)
             finally:
                 with self._under_way_lock:
-                    self._under_way.discard(notification.requested_procedure_id)
+                    self._under_way.discard(job.request)
                 self._wake.set()
+
+    def _try(self, notification: Notification, snapshot: Snapshot) -> None:
+        try:
+            with self._outbox.claim(f"notification {notification.id}") as mine:
+                # On disk first: after a kill -9, or where the outcome can't be kept, the next try
+                # is a second one, which takes a completed step for told.
+                if mine and self._outbox.begin(notification, pause_after(notification.attempts)):
+                    self._deliver(notification, snapshot)
+                elif not mine:
+                    self._stopping.wait(FIRST_PAUSE)  # another Orthanc is at it
+            self._problems.over(_CANT_KEEP)
+        except StoreError as problem:
+            self._problems.tell(_CANT_KEEP, problem)
+            self._stopping.wait(FIRST_PAUSE)
+        except Exception:  # a sender must live; the notification stays due
+            _log.exception("notification %d failed", notification.id)
+            self._stopping.wait(FIRST_PAUSE)

@@ -5,49 +5,36 @@ nothing is lost with the thread. Must not know: HTTP, SQL, Orthanc's module.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from orthanc_openmrs.completion.evidence import Orders
-from orthanc_openmrs.completion.linking import (
-    Decision,
-    Link,
-    Outcome,
-    Policy,
-    identity_of,
-    link,
-)
+from orthanc_openmrs.completion.evidence import named_by
+from orthanc_openmrs.completion.history import history_of
+from orthanc_openmrs.completion.linking import Decision, Link, Outcome, Policy, link
+from orthanc_openmrs.completion.lists import LIST_TIMEOUT, Lists, OrderIndex
 from orthanc_openmrs.completion.retries import ToldOnce, pause_after, seconds_to_next
 from orthanc_openmrs.errors import OpenMRSError, StoreError, Unstorable
 from orthanc_openmrs.model import (
     DueStudy,
     Kind,
+    Named,
     NewNotification,
     NotificationState,
     StepStatus,
+    StudyRecord,
     StudySummary,
 )
-from orthanc_openmrs.openmrs.verdicts import status_update
 from orthanc_openmrs.worker import Worker
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
-LIST_TIMEOUT = 60.0
-"""Seconds that a decision waits for a fresh list before it is put off."""
-
 AWAY = 10.0
 """Seconds after a list that couldn't be read before another study asks for one."""
 
 _CANT_LINK = "studies can't be linked now"
-
-
-class Lists(Protocol):
-    """Where a list that is fresh for sure comes from."""
-
-    def read_now(self, timeout: float) -> Snapshot:
-        """A list read after this call. Raises OpenMRSError."""
 
 
 class NotedStudies(Protocol):
@@ -56,12 +43,14 @@ class NotedStudies(Protocol):
     def claim(self, what: str) -> AbstractContextManager[bool]: ...
     def due_studies(self, limit: int = 100) -> list[DueStudy]: ...
     def is_due(self, due: DueStudy) -> bool: ...
+    def history(self, study: str, study_instance_uid: str) -> StudyRecord: ...
     def decide_study(
         self,
         due: DueStudy,
         outcome: str,
         reason: str,
         rows: Sequence[NewNotification],
+        named: Collection[Named] = (),
         *,
         as_of: int = 0,
     ) -> int: ...
@@ -72,9 +61,10 @@ class NotedStudies(Protocol):
 class Linker(Worker):
     """Links the studies that the database holds.
 
-    `in_progress` says whether first images are to be told, `last_change` the number of Orthanc's
-    last change, so that none is news that was there already; `on_link` hears of every study that
-    was looked at, `on_decisions` that there may be something to send.
+    `max_staleness`: seconds after which a list decides nothing. `in_progress` says whether first
+    images are to be told, `last_change` the number of Orthanc's last change, so that none is news
+    that was there already; `on_link` hears of every study that was looked at, `on_decisions` that
+    there may be something to send. `monotonic` is the clock of `Snapshot.began`.
     """
 
     def __init__(
@@ -84,25 +74,30 @@ class Linker(Worker):
         read_study: Callable[[str], StudySummary | None],
         snapshot: Callable[[], Snapshot | None],
         lists: Lists,
+        orders: OrderIndex,
         policy: Policy,
+        max_staleness: float,
         in_progress: Callable[[], bool],
         last_change: Callable[[], int] = lambda: 0,
         on_link: Callable[[str], None],
         on_decisions: Callable[[], None],
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__("link")
         self._noted = noted
         self._read_study = read_study
         self._snapshot = snapshot
         self._lists = lists
+        self._orders = orders
         self._policy = policy
+        self._max_staleness = max_staleness
         self._in_progress = in_progress
         self._last_change = last_change
         self._on_link = on_link
         self._on_decisions = on_decisions
         self._clock = clock
-        self._orders: tuple[Snapshot, Orders] | None = None
+        self._monotonic = monotonic
         self._problems = ToldOnce(_log)
         self._away: tuple[float, OpenMRSError] | None = None
 
@@ -115,108 +110,128 @@ class Linker(Worker):
             self._wake.clear()
             progressed = False
             try:
+                seen = self._monotonic()
                 for due in self._noted.due_studies():
                     if self._stopping.is_set():
                         return
                     with self._noted.claim(f"study {due.study}") as mine:
                         if mine and self._noted.is_due(due):
-                            self.link_study(due)
-                            progressed = True
+                            progressed |= self.link_study(due, seen)
                 self._problems.over(_CANT_LINK)
             except StoreError as problem:
                 self._problems.tell(_CANT_LINK, problem)
             except Exception:  # the thread must live
                 _log.exception(_CANT_LINK)
-            if progressed:
-                self._on_decisions()
-            else:
+            if not progressed:
                 self._wake.wait(seconds_to_next(self._noted, self._clock))
 
-    def link_study(self, due: DueStudy) -> None:
-        """Decide about one study. Raises StoreError."""
+    def link_study(self, due: DueStudy, seen: float) -> bool:
+        """Decide about one study, which was found due at a moment of the clock that can't jump;
+        whether it is decided now. Raises StoreError."""
         if due.arriving and not self._in_progress():
             self._noted.decide_study(due, "", "", [])
-            return
+            return True
         try:
-            as_of = 0 if due.arriving else self._last_change()  # before the study is read
-            decision, study = self._decide(due)
-            kind = Kind.IN_PROGRESS if due.arriving else Kind.COMPLETED
-            found = _notifications(decision, study, kind) if study is not None else []
-            new = self._noted.decide_study(
-                due, decision.outcome, decision.reason, found, as_of=as_of
-            )
-        except Unstorable as problem:
-            self._noted.postpone_study(due, pause_after(due.attempts), str(problem))
-            _log.error("study %s can't be linked: %s", due.study, problem)
-            return
+            self._decide(due, seen)
         except StoreError:
             raise  # it's the same for every study
         except OpenMRSError as problem:
-            seconds = pause_after(due.attempts)
-            self._noted.postpone_study(due, seconds, f"waiting for OpenMRS's list: {problem}")
-            return
+            reason = f"waiting for OpenMRS's list: {problem}"
+        except Unstorable as problem:  # it will be no other the next time, but a person can see it
+            _log.error("study %s can't be linked: %s", due.study, problem)
+            reason = f"can't be kept: {problem}"
         except Exception as problem:  # one odd study must not stop the others
             _log.exception("study %s can't be linked now", due.study)
-            seconds = pause_after(due.attempts)
-            self._noted.postpone_study(due, seconds, f"can't be read: {type(problem).__name__}")
-            return
-        if study is not None:
-            self._on_link(study.study)
-        if not new:
-            return
-        if decision.outcome is Outcome.HELD:
-            _log.warning("study %s is held: %s", due.study, decision.reason)
-            return
-        _log.warning(
-            "study %s is of step %s of request %s (%s)",
-            due.study,
-            ", ".join(item.step.scheduled_procedure_step_id for item in found),
-            found[0].step.requested_procedure_id,
-            decision.evidence,
-        )
+            reason = f"can't be read: {type(problem).__name__}"
+        else:
+            return True
+        self._noted.postpone_study(due, pause_after(due.attempts), reason)
+        return False
 
-    def _decide(self, due: DueStudy) -> tuple[Decision, StudySummary | None]:
-        """Link with the list at hand; what that one can't settle is asked of a list that was
-        read after the study came."""
+    def _decide(self, due: DueStudy, seen: float) -> None:
+        as_of = 0 if due.arriving else self._last_change()  # before the study is read
         study = self._read_study(due.study)
         if study is None:
-            return Decision(Outcome.GONE, "the study is no longer in Orthanc"), None
-        snapshot = self._snapshot()
-        if snapshot is not None:
-            decision = link(study, self._orders_of(snapshot), self._policy)
-            if (
-                due.arriving
-                or decision.outcome is Outcome.LINKED
-                or snapshot.read_at > due.noted_at
-            ):
-                return decision, study
-        snapshot = self._fresh_list()
-        return link(study, self._orders_of(snapshot), self._policy), study
+            self._noted.decide_study(
+                due, Outcome.GONE, "the study is no longer in Orthanc", [], as_of=as_of
+            )
+            return
+        decision = self._link(due, study, seen)
+        rows = _notifications(decision, study, arriving=due.arriving)
+        new = self._noted.decide_study(
+            due, decision.outcome, decision.reason, rows, _bears_on(decision, study), as_of=as_of
+        )
+        self._on_link(study.study)
+        if new:
+            self._on_decisions()
+            _tell(decision, study)
 
-    def _fresh_list(self) -> Snapshot:
-        """A list read from now on. While OpenMRS is away, only one study in AWAY seconds waits
+    def _link(self, due: DueStudy, study: StudySummary, seen: float) -> Decision:
+        """Link with the list at hand; what that one can't settle is asked of a list that was
+        read after the study was noted."""
+        history = history_of(
+            self._noted.history(study.study, study.study_instance_uid), study.study
+        )
+        snapshot = self._snapshot()
+        if snapshot is not None and not self._is_stale(snapshot):
+            decision = link(study, self._orders.of(snapshot), self._policy, history)
+            if due.arriving or snapshot.began > seen or decision.outcome is Outcome.LINKED:
+                return decision
+        return link(study, self._orders.of(self._fresh_list(seen)), self._policy, history)
+
+    def _is_stale(self, snapshot: Snapshot) -> bool:
+        return self._clock() - snapshot.read_at > self._max_staleness
+
+    def _fresh_list(self, seen: float) -> Snapshot:
+        """A list that was read since. While OpenMRS is away, only one study in AWAY seconds waits
         for it: the others may be linked without."""
-        if self._away is not None and self._clock() - self._away[0] < AWAY:
+        if self._away is not None and self._monotonic() - self._away[0] < AWAY:
             raise self._away[1]
         try:
-            snapshot = self._lists.read_now(LIST_TIMEOUT)
+            snapshot = self._lists.read_after(seen, LIST_TIMEOUT)
         except OpenMRSError as problem:
-            self._away = (self._clock(), problem)
+            self._away = (self._monotonic(), problem)
             raise
         self._away = None
         return snapshot
 
-    def _orders_of(self, snapshot: Snapshot) -> Orders:
-        if self._orders is None or self._orders[0].requests is not snapshot.requests:
-            self._orders = (snapshot, Orders.of(snapshot.requests))
-        return self._orders[1]
+
+def _tell(decision: Decision, study: StudySummary) -> None:
+    if decision.links:
+        _log.warning(
+            "study %s is of step %s of request %s (%s)",
+            study.study,
+            ", ".join(item.step.scheduled_procedure_step_id for item in decision.links),
+            decision.links[0].request.requested_procedure_id,
+            decision.evidence,
+        )
+    if decision.reason and decision.outcome in (Outcome.HELD, Outcome.LINKED):
+        _log.warning("study %s is held: %s", study.study, decision.reason)
 
 
-def _notifications(decision: Decision, study: StudySummary, kind: Kind) -> list[NewNotification]:
-    if kind is Kind.IN_PROGRESS:
-        return _in_progress(decision, study)
-    if decision.outcome is Outcome.HELD:
-        return [
+def _bears_on(decision: Decision, study: StudySummary) -> Collection[Named]:
+    """What a list must bring for the study to be decided anew. One that is linked whole has what
+    it needs: what OpenMRS changes of its steps is seen when they are told, and after."""
+    if decision.outcome is Outcome.LINKED and not decision.reason:
+        return ()
+    return named_by(study)
+
+
+# --- what a decision has told ---------------------------------------------------------------
+
+
+def _notifications(
+    decision: Decision, study: StudySummary, *, arriving: bool
+) -> list[NewNotification]:
+    rows = [
+        notification(
+            study, item, decision.evidence, Kind.IN_PROGRESS if arriving else Kind.COMPLETED
+        )
+        for item in decision.links
+        if not arriving or item.step.status is StepStatus.SCHEDULED
+    ]
+    if not arriving and decision.reason and decision.outcome in (Outcome.HELD, Outcome.LINKED):
+        rows.append(
             NewNotification(
                 study=study.study,
                 study_instance_uid=study.study_instance_uid,
@@ -224,39 +239,19 @@ def _notifications(decision: Decision, study: StudySummary, kind: Kind) -> list[
                 evidence=decision.evidence,
                 reason=decision.reason,
             )
-        ]
-    if decision.outcome is not Outcome.LINKED:
-        return []
-    return completions(study, decision.links, decision.evidence)
-
-
-def _in_progress(decision: Decision, study: StudySummary) -> list[NewNotification]:
-    if decision.outcome is not Outcome.LINKED:
-        return []
-    return [
-        NewNotification(
-            study=study.study,
-            study_instance_uid=study.study_instance_uid,
-            state=NotificationState.PENDING,
-            kind=Kind.IN_PROGRESS,
-            step=identity_of(item.request, item.step),
-            evidence=decision.evidence,
         )
-        for item in decision.links
-        if item.step.status is StepStatus.SCHEDULED
-    ]
+    return rows
 
 
-def completions(study: StudySummary, links: Sequence[Link], evidence: str) -> list[NewNotification]:
-    """One notification for each step that a study completes."""
-    return [
-        NewNotification(
-            study=study.study,
-            study_instance_uid=study.study_instance_uid,
-            state=NotificationState.PENDING,
-            step=identity_of(item.request, item.step),
-            evidence=evidence,
-            update=status_update(study, item.request, item.step, item.series).to_json(),
-        )
-        for item in links
-    ]
+def notification(
+    study: StudySummary, item: Link, evidence: str, kind: Kind = Kind.COMPLETED
+) -> NewNotification:
+    """That a study is of a step."""
+    return NewNotification(
+        study=study.study,
+        study_instance_uid=study.study_instance_uid,
+        state=NotificationState.PENDING,
+        kind=kind,
+        step=item.identity,
+        evidence=evidence,
+    )

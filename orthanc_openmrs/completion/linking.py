@@ -135,6 +135,16 @@ def identity_of(request: ImagingRequest, step: ProcedureStep) -> StepIdentity:
     )
 
 
+def find_step(
+    orders: Orders, identity: StepIdentity
+) -> tuple[ImagingRequest, ProcedureStep] | None:
+    """The step of the list that is this very one."""
+    for request, step in orders.by_step.get(identity.scheduled_procedure_step_id, ()):
+        if identity_of(request, step) == identity:
+            return request, step
+    return None
+
+
 # --- what a person saw ---------------------------------------------------------------------
 
 
@@ -349,7 +359,7 @@ def _choose_steps(
         for step in its:
             chosen.setdefault(step, []).append(series)
     shown = {
-        step: _representative(step, found)
+        step: representative(step, found)
         for step, found in chosen.items()
         if any(may_complete(series, _modality(step)) for series in found)
     }
@@ -419,7 +429,7 @@ def _undecided(request: ImagingRequest, reason: str, evidence: str) -> Decision:
     )
 
 
-def _representative(step: ProcedureStep, found: Sequence[SeriesSummary]) -> SeriesSummary:
+def representative(step: ProcedureStep, found: Sequence[SeriesSummary]) -> SeriesSummary:
     """The series that stands for a step: of its own modality, where there is one."""
     return next((series for series in found if _same_modality(series, step)), found[0])
 

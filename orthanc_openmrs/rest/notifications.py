@@ -55,6 +55,9 @@ from orthanc_openmrs.rest.schemas import (
     record,
 )
 
+MOST_STEPS = 100
+"""Steps that one decision may complete."""
+
 NOTIFICATION = Keys[Notification](
     {
         "ID": (COUNT, lambda told: told.id),
@@ -329,13 +332,27 @@ class NotificationRoutes:
     def report(self, request: Request, study: str) -> Response:
         """POST /openmrs/studies/{study}/report"""
         body = json_body(request)
-        step = body.get("ScheduledProcedureStepID")
-        if not isinstance(step, str) or not step or set(body) != {"ScheduledProcedureStepID"}:
-            raise HttpError(400, 'the body must be {"ScheduledProcedureStepID": "…"}')
+        steps = _steps(body)
         found = self._look_up_study(study)
         if found is None:
             raise NotFound(f"Orthanc has no study {study}")
-        return answer(NOTIFICATION.describe(self._decisions.report(found, step, user_of(request))))
+        reported = self._decisions.report(found, steps, user_of(request))
+        return answer(NOTIFICATION.describe(reported[0]))
+
+
+def _steps(body: dict[str, Any]) -> list[str]:
+    """Which steps a person says a study completes."""
+    match body:
+        case {"ScheduledProcedureStepID": str(step), **rest} if step and not rest:
+            return [step]
+        case {"ScheduledProcedureStepIDs": [*steps], **rest} if steps and not rest:
+            if len(steps) <= MOST_STEPS and all(isinstance(one, str) and one for one in steps):
+                return steps
+    raise HttpError(
+        400,
+        'the body must be {"ScheduledProcedureStepID": "…"}, or '
+        f'{{"ScheduledProcedureStepIDs": ["…", …]}} with at most {MOST_STEPS} steps',
+    )
 
 
 def _moments(first: str, last: str) -> tuple[float, float]:

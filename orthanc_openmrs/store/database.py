@@ -42,6 +42,9 @@ from orthanc_openmrs.store.procedures import Procedures
 from orthanc_openmrs.store.studies import DECIDE_STUDY, NEXT_DUE_STUDY, Studies
 from orthanc_openmrs.store.texts import words
 
+PERSON = "person"
+"""The evidence of what a person said."""
+
 DECIDED_OTHERWISE = "decided otherwise since"
 COMPLETED_MEANWHILE = "completed meanwhile"
 
@@ -325,6 +328,11 @@ def _same(
     return min(same, key=lambda found: found.state not in LIVE, default=None)
 
 
+def _is_a_persons(found: Notification) -> bool:
+    """Whether a person said it, also where the list made it doubtful since."""
+    return found.by_person or found.evidence == PERSON
+
+
 def _told_before(found: Notification) -> bool:
     """Whether it was told and is shown to a person, for OpenMRS says otherwise since."""
     return found.state is NotificationState.HELD and found.delivered > 0
@@ -342,7 +350,7 @@ def _give_way(
     wanted = {(row.kind, row.step) for row in rows}
     completed = {row.step for row in rows if row.kind is Kind.COMPLETED}
     for found in there:
-        if found.state not in LIVE or found.by_person or _told_before(found):
+        if found.state not in LIVE or _is_a_persons(found) or _told_before(found):
             continue
         if not pending and found.state is NotificationState.PENDING:
             continue  # the second look says whether it is told

@@ -30,6 +30,7 @@ UNDER_WAY = "under way"
 CAME_THROUGH = "it was under way when it was discarded, and OpenMRS took it"
 
 TOLD_OTHERWISE = "its scanner said otherwise since"
+TOLD_AGAIN = "told again since"
 
 MOST_OF_A_STUDY = 1000
 """Notifications of one study that anything is made of, the newest."""
@@ -195,6 +196,15 @@ _DUE = (
     .order_by(notifications.c.next_attempt)
     .limit(sa.bindparam("most", type_=sa.Integer))
 )
+_SHOWN_OF_THE_STEP = sa.select(notifications.c.id).where(
+    *(
+        notifications.c[name] == sa.bindparam(f"the_{name}")
+        for name in (*StepIdentity._fields, "kind")
+    ),
+    notifications.c.state == _HELD,
+    notifications.c.delivered > 0,
+    notifications.c.id != sa.bindparam("the_id"),
+)
 NEXT_DUE_NOTIFICATION = sa.select(sa.func.min(notifications.c.next_attempt)).where(
     notifications.c.state == _PENDING
 )
@@ -321,8 +331,16 @@ class Notifications(Aggregate):
         return begun.rowcount == 1
 
     def delivered(self, notification: Notification) -> bool:
-        """OpenMRS has it."""
-        return self.move(notification.id, Event.TAKEN)
+        """OpenMRS has it. What was told of the same step before, and is shown to a person because
+        the step was open again, needs nobody any more."""
+        with self._writing() as connection:
+            now = self._clock()
+            if not happen(connection, notification.id, Event.TAKEN, now):
+                return False
+            shown = {"the_id": notification.id, **_the_step(notification)}
+            for one in connection.scalars(_SHOWN_OF_THE_STEP, shown).all():
+                happen(connection, one, Event.SUPERSEDED, now, TOLD_AGAIN)
+        return True
 
     def failed(self, notification: Notification, reason: str) -> bool:
         """OpenMRS refused it; trying again is no use."""
@@ -543,6 +561,11 @@ class Notifications(Aggregate):
 
 
 # --- what is done in the transaction of something else -------------------------------------
+
+
+def _the_step(notification: Notification) -> dict[str, str]:
+    of_the_step = {**notification.step._asdict(), "kind": notification.kind.value}
+    return {f"the_{name}": value for name, value in of_the_step.items()}
 
 
 def by_id(connection: sa.Connection, notification_id: int) -> Notification | None:

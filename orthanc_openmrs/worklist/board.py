@@ -17,6 +17,7 @@ from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.orders import without_repetitions
 from orthanc_openmrs.worklist.service import Worklist
 from orthanc_openmrs.worklist.snapshot import PartRead, Snapshot
+from orthanc_openmrs.worklist.uid_registry import UidRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class _Part:
 class Board:
     """Keeps a `Worklist` up to what its sources gave last.
 
-    `names` says how names are made now, `on_snapshot` is called with each list that is new.
+    `names` says how names are made now, `uids` remembers which UIDs are given out; `on_snapshot` is
+    called with each list that is new.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class Board:
         worklist: Worklist,
         *,
         names: Callable[[], PersonNames],
+        uids: UidRegistry,
         on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
         max_staleness: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._worklist = worklist
         self._names = names
+        self._uids = uids
         self._on_snapshot = on_snapshot
         self._max_staleness = max_staleness
         self._clock = clock
@@ -101,7 +105,9 @@ class Board:
             names=self._names(),
             previous=self._worklist.snapshot,
             parts=reads,
+            given=self._uids.load(),
         )
+        self._uids.give(snapshot.offered)
         self._worklist.replace(snapshot)
         self._on_snapshot(snapshot)
 

@@ -16,6 +16,7 @@ from orthanc_openmrs.worklist.attributes import KNOWN, POSITION
 from orthanc_openmrs.worklist.charset import is_legible
 from orthanc_openmrs.worklist.modalities import modality
 from orthanc_openmrs.worklist.name_parts import split_name
+from orthanc_openmrs.worklist.uids import GivenUids
 from orthanc_openmrs.worklist.values import Normaliser, Value
 
 UID_NAMESPACE = uuid.UUID("8f2b7a52-6a3c-5d0e-9f43-0d6c5b1f7e21")
@@ -171,9 +172,15 @@ class Shared:
     uids: frozenset[str]  # StudyInstanceUIDs that several requests claim
     accessions: frozenset[str]  # cut accession numbers that several requests share
     steps: frozenset[str]  # step ids that stand more than once
+    given: GivenUids = field(default=GivenUids(), repr=False)
 
     @classmethod
-    def of(cls, requests: Sequence[ImagingRequest], names: PersonNames | None = None) -> "Shared":
+    def of(
+        cls,
+        requests: Sequence[ImagingRequest],
+        names: PersonNames | None = None,
+        given: GivenUids | None = None,
+    ) -> "Shared":
         """Look the list over once."""
         return cls(
             names or PersonNames(),
@@ -184,15 +191,32 @@ class Shared:
             _repeated(
                 step.scheduled_procedure_step_id for request in requests for step in request.steps
             ),
+            given or GivenUids(),
         )
 
     def concerning(self, request: ImagingRequest) -> tuple[object, ...]:
         """What of it bears on this request: while it is equal, the request's items are valid."""
         return (
             self.names.known(request),
-            request.study_instance_uid in self.uids,
+            self.uid_is_anothers(request),
             values.accession_number(request.accession_number).text in self.accessions,
             tuple(step.scheduled_procedure_step_id in self.steps for step in request.steps),
+        )
+
+    def keeps_uid(self, items: Sequence[WorklistItem]) -> bool:
+        """Whether the items of a request have the UID that was given out for it last, if any."""
+        return all(
+            self.given.uid_of(item.request) in ("", item["StudyInstanceUID"]) for item in items[:1]
+        )
+
+    def uid_is_anothers(self, request: ImagingRequest) -> bool:
+        """Whether OpenMRS's UID of a request stands in another one too, or was given out for
+        another one."""
+        uid = request.study_instance_uid
+        return uid in self.uids or (
+            uid != ""
+            and bool(self.given.requests_of(uid))
+            and all(one.study_instance_uid != uid for one in self.given.to(request))
         )
 
 
@@ -223,7 +247,10 @@ def _build_item(
     made["ReferringPhysicianName"] = made["RequestingPhysician"]
     made["ScheduledProcedureStepStatus"] = _STEP_STATUS[step.status]
     uid = _uid_of_openmrs(request, shared)
-    made["StudyInstanceUID"] = uid.text or study_instance_uid(request)
+    # Images that were made under the UID that was given out must stay the request's.
+    made["StudyInstanceUID"] = (
+        uid.text or shared.given.uid_of(request) or study_instance_uid(request)
+    )
     if uid.warning:
         problems["StudyInstanceUID"] = uid.warning
     if made["AccessionNumber"] in shared.accessions:
@@ -275,7 +302,7 @@ def _uid_of_openmrs(request: ImagingRequest, shared: Shared) -> Value:
         return Value("")
     if not values.is_uid(uid):
         return Value("", "is no UID; another is used")
-    if uid in shared.uids:
+    if shared.uid_is_anothers(request):
         return Value("", "stands in several requests; another is used")
     return Value(uid)
 

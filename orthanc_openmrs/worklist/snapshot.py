@@ -14,6 +14,7 @@ from orthanc_openmrs.model import ImagingRequest, Rejected, RequestList, Source
 from orthanc_openmrs.worklist.attributes import POSITION
 from orthanc_openmrs.worklist.items import PersonNames, Shared, WorklistItem, build_items
 from orthanc_openmrs.worklist.matching import Rule, indexed
+from orthanc_openmrs.worklist.uids import GivenUids
 
 INDEXED = (
     "ScheduledStationAETitle",
@@ -56,7 +57,8 @@ class Snapshot:
     `read_at` is when OpenMRS was asked for the list (seconds since the epoch), `began` the same
     moment by this process's own clock, which can't jump (-inf where another process read it); of
     several sources, the oldest of what is in the list. `parts` has each source's own. `day` is the
-    date (DA) that counts as today. Build it with `build`.
+    date (DA) that counts as today, `given` the StudyInstanceUIDs that were given out before. Build
+    it with `build`.
     """
 
     requests: tuple[ImagingRequest, ...]
@@ -70,6 +72,7 @@ class Snapshot:
     day: str
     names: PersonNames
     parts: tuple[PartRead, ...]
+    given: GivenUids
     _by_step: Mapping[str, WorklistItem]
     _index: Mapping[str, _Index]
     _dates: tuple[str, ...]
@@ -86,10 +89,11 @@ class Snapshot:
         previous: "Snapshot | None" = None,
         began: float = -math.inf,
         parts: tuple[PartRead, ...] = (),
+        given: GivenUids | None = None,
     ) -> "Snapshot":
         """Make a snapshot of a list, with the items of `previous` where nothing changed."""
-        names = names or PersonNames()
-        shared = Shared.of(found.requests, names)
+        names, given = names or PersonNames(), given or GivenUids()
+        shared = Shared.of(found.requests, names, given)
         before = previous._built if previous else {}
         built: dict[ImagingRequest, _Built] = {}
         requests: list[ImagingRequest] = []
@@ -102,6 +106,7 @@ class Snapshot:
             if (
                 old is not None
                 and old.concerning == concerning
+                and shared.keeps_uid(old.items)
                 and (old.day == day or not any(item.undated for item in old.items))
             ):
                 made = old
@@ -127,6 +132,7 @@ class Snapshot:
             day=day,
             names=names,
             parts=parts or (PartRead(Source.IMAGING, read_at, began),),
+            given=given,
             _by_step={item.step.scheduled_procedure_step_id: item for item in items},
             _index=index,
             _dates=tuple(sorted(index[_DATE])),
@@ -159,6 +165,7 @@ class Snapshot:
             names=names,
             previous=self,
             parts=parts,
+            given=self.given,
         )
 
     def part(self, source: Source) -> PartRead | None:

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
+from requests import HTTPError
 
-from orthanc_openmrs.errors import PROBLEMS
 from standin import Account, Fault, LoggedRequest, Standin, StepFields
 from standin.server import DEFAULT_ACCOUNTS
 from tests.server.conftest import Start
@@ -215,7 +215,6 @@ def test_step_that_is_rejected_or_completed_is_left_alone(
 def test_study_of_a_foreign_patient_is_held_until_a_person_decides(
     openmrs: Standin, start_orthanc: Start, tmp_path: Path
 ) -> None:
-    openmrs.generation = "v3"  # the strict one
     add_patients(openmrs, 4)
     orthanc = start_orthanc(AuthenticationEnabled=True, RegisteredUsers={"ana": "secret"})
     orthanc.session.auth = ("ana", "secret")
@@ -257,47 +256,75 @@ def test_study_of_a_foreign_patient_is_held_until_a_person_decides(
     assert openmrs.records.statuses()[3] == "scheduled"
 
 
+def test_what_openmrs_would_refuse_for_certain_is_held_with_its_reason(
+    openmrs: Standin, start_orthanc: Start, tmp_path: Path
+) -> None:
+    openmrs.generation = "v3"  # it reads PatientID from Orthanc, and takes the whole uuid only
+    add_patients(openmrs, 2)
+    orthanc = start_orthanc()
+    found = answers(orthanc, 2)
+    send(orthanc, tmp_path, found[1], {"PatientID": found[1].PatientID[:16]})
+    send(orthanc, tmp_path, found[2])
+    counted(orthanc, Held=1, Delivered=1)
+    assert "whole uuid" in notifications(orthanc)[found[1].StudyInstanceUID]["Reason"]
+    with pytest.raises(HTTPError) as refused:
+        report(orthanc, orthanc_id(orthanc, found[1]), 1)
+    assert refused.value.response.status_code == 409
+    assert "whole uuid" in refused.value.response.json()["Message"]
+    assert steps_told(openmrs) == [2]
+
+
 REFUSALS = {
-    "v2": ("No series data found in payload", "No valid procedure step IDs found in payload"),
-    "v3": (
-        "HTTP 409: No eligible procedure steps in notification",
-        "HTTP 404: Procedure step not found",
-    ),
+    "v2": (200, "No series data found in payload", "No series data found in payload"),
+    "v3": (409, "No eligible procedure steps in notification", "HTTP 409: No eligible"),
 }
-"""What OpenMRS says of a step that was rejected, and of one that was deleted, since the list was
-read."""
+"""What OpenMRS may say of a step that the list has as open, and how it is told."""
 
 
 def test_refused_notification_fails_with_the_servers_reason_and_a_person_has_it_sent_again(
     openmrs: Standin, start_orthanc: Start, tmp_path: Path
 ) -> None:
-    add_patients(openmrs, 5)
-    orthanc = start_orthanc({"RefreshInterval": 3600, "ReportInProgress": False})
-    found = answers(orthanc, 5)
-    steps = iter(found)
-    for delivered, (generation, (rejected, deleted)) in enumerate(REFUSALS.items()):
+    add_patients(openmrs, 2)
+    orthanc = start_orthanc({"ReportInProgress": False})
+    found = answers(orthanc, 2)
+    for step, (generation, (status, text, words)) in enumerate(REFUSALS.items(), 1):
         openmrs.generation = generation
-        step = next(steps)
-        openmrs.records.set_step_status(step, "rejected")
+        openmrs.set_fault(Fault("says", status=status, text=text), path=UPDATE, times=1)
         send(orthanc, tmp_path, found[step])
-        counted(orthanc, Delivered=delivered, Failed=delivered + 1)
+        counted(orthanc, Delivered=step - 1, Failed=1)
         failed = notifications(orthanc)[found[step].StudyInstanceUID]
-        assert failed["LastError"] == rejected
-        openmrs.records.set_step_status(step, "scheduled")
+        assert failed["LastError"].startswith(words)
         ask(orthanc, "POST", f"/openmrs/notifications/{failed['ID']}/retry")
-        counted(orthanc, Delivered=delivered + 1, Failed=delivered)
+        counted(orthanc, Delivered=step)
         assert openmrs.records.statuses()[step] == "completed"
         decisions = orthanc.get(f"/openmrs/notifications/{failed['ID']}")["Decisions"]
         assert [decision["Action"] for decision in decisions] == ["retry"]
+    assert steps_told(openmrs) == [1, 1, 2, 2]
 
-        step = next(steps)
-        openmrs.records.delete_request(step)
-        send(orthanc, tmp_path, found[step])
-        counted(orthanc, Delivered=delivered + 1, Failed=delivered + 1)
-        assert notifications(orthanc)[found[step].StudyInstanceUID]["LastError"] == deleted
-    send(orthanc, tmp_path, found[5])
-    counted(orthanc, Delivered=3, Failed=2)
-    assert steps_told(openmrs) == [1, 1, 2, 3, 3, 4, 5]
+
+def test_data_error_of_one_step_is_believed_after_a_while_and_holds_no_sister_up(
+    openmrs: Standin, start_orthanc: Start, tmp_path: Path
+) -> None:
+    patient = openmrs.records.add_patient("Anna", "Svensson")
+    steps = [StepFields(modality="CT"), StepFields(modality="MR")]
+    openmrs.records.add_request(patient, steps=steps)
+    orthanc = start_orthanc({"ReportInProgress": False})
+    found = answers(orthanc, 2)
+    said = "could not execute statement"
+    openmrs.set_fault(Fault("exception_cut", text=said), path=UPDATE, times=3)
+    send(orthanc, tmp_path, found[1])
+    counted(orthanc, Failed=1)
+    (failed,) = orthanc.get("/openmrs/notifications")
+    assert said in failed["LastError"]
+    assert failed["Attempts"] == 3
+    assert steps_told(openmrs) == [1, 1, 1]
+    send(orthanc, tmp_path, found[2])
+    counted(orthanc, Failed=1, Delivered=1)
+
+    openmrs.records.change_request(1, accession="corrected since")
+    openmrs.generation = "v3"  # which compares the accession number
+    ask(orthanc, "POST", f"/openmrs/notifications/{failed['ID']}/retry")
+    completed(openmrs, 1)
 
 
 def test_what_openmrs_saved_before_it_failed_is_not_told_again(
@@ -438,7 +465,7 @@ def test_changed_address_and_password_take_effect_at_the_next_start_for_what_is_
     eventually(
         lambda: (
             [one["LastError"] for one in notifications(orthanc).values()]
-            == [f"{PROBLEMS['credentials']} (HTTP 401)"]
+            == ["waiting for OpenMRS's list: HTTP 401: User is not logged in"]
         ),
         "the refused sign-in is not told",
     )

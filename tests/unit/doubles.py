@@ -3,11 +3,12 @@
 Each offers what a Protocol of the project names, and what a test must see or decide.
 """
 
+import itertools
 import json
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import sqlalchemy as sa
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
-from orthanc_openmrs.model import Answer, ImagingRequest, RequestList, StepStatus
+from orthanc_openmrs.model import Answer, GivenUid, ImagingRequest, RequestList, StepStatus
 from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.store.engine import Engine
@@ -66,6 +67,16 @@ class WatchedDatabase(Database):
             assert self.used.wait_for(promise, PATIENCE), what
 
 
+class NoUids:
+    """A database that forgets which UIDs were given out."""
+
+    def load_given_uids(self) -> list[GivenUid]:
+        return []
+
+    def save_given_uids(self, given: Sequence[GivenUid]) -> None:
+        """Nothing is kept."""
+
+
 class Killed(BaseException):
     """The process is killed: nothing of the plugin may catch it."""
 
@@ -87,8 +98,14 @@ DONE = Reaction(True, body=b'{"score": 1}')
 class ImagingModule:
     """OpenMRS's Imaging module as completion sees it: Updates and Lists."""
 
-    def __init__(self, *requests: ImagingRequest) -> None:
+    def __init__(
+        self, *requests: ImagingRequest, clock: Callable[[], float] = lambda: 1000.0
+    ) -> None:
         self.requests = list(requests)
+        self.clock = clock
+        self.moments = itertools.count(1)
+        self.newest: Snapshot | None = None
+        self.on_read: Callable[[Snapshot], None] = lambda snapshot: None
         self.reactions: deque[Reaction] = deque()
         self.usual = DONE
         self.usual_status = Reaction(True)
@@ -97,6 +114,9 @@ class ImagingModule:
         self.gates: dict[str, threading.Event] = {}
         self.reached = threading.Semaphore(0)
         self.posts: list[tuple[str, str]] = []
+        self.updates: list[StatusUpdate] = []
+        self.at_post: Callable[[], None] = lambda: None
+        self.generation = ""
         self.told: list[tuple[str, str]] = []
         self.reads = 0
         self.completed: dict[str, str] = {}
@@ -106,6 +126,8 @@ class ImagingModule:
         step = update.parameters["performedProcedureStepID"]
         uid = update.parameters["studyInstanceUID"]
         self.posts.append((step, uid))
+        self.updates.append(update)
+        self.at_post()
         if step in self.gates:
             self.reached.release()
             assert self.gates[step].wait(PATIENCE)
@@ -122,16 +144,34 @@ class ImagingModule:
             self.set_status(step_id, StepStatus(status))
         return _answer(self.usual_status)
 
-    def read_now(self, timeout: float) -> Snapshot:
-        """The list as it is."""
+    def monotonic(self) -> float:
+        """A clock that goes on a little each time it is looked at."""
+        return self.clock() + next(self.moments) * 1e-6
+
+    def read_after(self, moment: float, timeout: float) -> Snapshot:
+        """The newest list, or the list as it is."""
+        if self.newest is not None and self.newest.began > moment:
+            return self.newest
         self.reads += 1
         if self.away:
             raise OpenMRSError("unreachable", "connection failed")
-        return self.snapshot()
+        return self.read()
+
+    def read(self) -> Snapshot:
+        """The list is read."""
+        self.newest = self.snapshot()
+        self.on_read(self.newest)
+        return self.newest
 
     def snapshot(self) -> Snapshot:
-        """The list as it is, at hand."""
-        return Snapshot.build(RequestList(tuple(self.requests)), read_at=1000.0, day=TODAY)
+        """The list as it is, at hand. What is unchanged is the same object as before."""
+        return Snapshot.build(
+            RequestList(tuple(self.requests), generation=self.generation),
+            read_at=self.clock(),
+            began=self.monotonic(),
+            day=TODAY,
+            previous=self.newest,
+        )
 
     def set_status(self, step_id: str, status: StepStatus) -> None:
         """Change a step."""

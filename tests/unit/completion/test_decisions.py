@@ -7,8 +7,10 @@ import pytest
 
 from orthanc_openmrs.completion.decisions import Decisions
 from orthanc_openmrs.completion.evidence import DEFAULT as EVIDENCE
+from orthanc_openmrs.completion.history import history_of
 from orthanc_openmrs.completion.linker import Linker
-from orthanc_openmrs.completion.linking import Policy
+from orthanc_openmrs.completion.linking import Policy, identity_of, tokens
+from orthanc_openmrs.completion.lists import OrderIndex
 from orthanc_openmrs.errors import Conflict, NotFound, OpenMRSError
 from orthanc_openmrs.model import (
     Kind,
@@ -20,16 +22,17 @@ from orthanc_openmrs.model import (
     StudyChange,
     StudySummary,
 )
-from orthanc_openmrs.openmrs.verdicts import StatusUpdate
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.worklist.snapshot import Snapshot
-from tests.unit.builders import ALICE, BOB, FrozenClock, request, series, step, study
+from orthanc_openmrs.worklist.uids import GivenUids
+from tests.unit.builders import ALICE, BOB, FrozenClock, request, step, study
 from tests.unit.doubles import ImagingModule
 
 PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
 SEVEN = request("7", step("14"), step("15", modality="MR"))
 EIGHT = request("8", step("21", status=StepStatus.COMPLETED))
 NINE = request("9", step("31", status=StepStatus.REJECTED))
+ELEVEN = request("11", step("51"), accession_number="ABDOMEN")
 TEN = request("10", step("41", status=StepStatus.IN_PROGRESS), patient_id=BOB)
 
 
@@ -48,10 +51,12 @@ class Office:
             read_study=self.studies.get,
             snapshot=lambda: self.at_hand,
             lists=self.openmrs,
+            orders=OrderIndex(GivenUids, lambda: self.openmrs.generation),
             list_timeout=1,
             keep_delivered=500,
             on_decision=self.on_decision,
             clock=self.clock,
+            monotonic=self.openmrs.monotonic,
         )
 
     def on_decision(self, study: str) -> None:
@@ -66,10 +71,9 @@ class Office:
             study,
             f"1.{study}",
             HELD if state is HELD else PENDING,
-            step=StepIdentity() if state is HELD else StepIdentity("7", step),
+            step=StepIdentity() if state is HELD else StepIdentity("7", step, ALICE, "ACC-7"),
             evidence="StudyInstanceUID",
             reason="why" if state is HELD else "",
-            update="{}",
         )
         self.database.decide_study(due, "linked", "", [row])
         made = self.database.list_notifications()[-1]
@@ -152,13 +156,16 @@ def test_a_held_study_that_is_retried_is_linked_again(office: Office) -> None:
         read_study=office.studies.get,
         snapshot=lambda: office.at_hand,
         lists=office.openmrs,
+        orders=OrderIndex(GivenUids),
         policy=Policy(EVIDENCE),
+        max_staleness=100,
         in_progress=lambda: True,
         on_link=lambda study: None,
         on_decisions=lambda: None,
         clock=office.clock,
+        monotonic=office.openmrs.monotonic,
     )
-    linker.link_study(due)
+    linker.link_study(due, office.openmrs.monotonic())
     assert office.states() == {"": DISCARDED, "14": PENDING}
 
 
@@ -200,21 +207,17 @@ def test_what_a_person_may_report(
     office.studies["empty"] = replace(study(study="empty"), series=())
     if problem:
         with pytest.raises(problem, match=words):
-            office.decisions.report(study_id, step_id, "alice")
+            office.decisions.report(study_id, [step_id], "alice")
         assert office.states() == {}
         assert office.decided == 0
         return
-    told = office.decisions.report(study_id, step_id, "alice")
+    (told,) = office.decisions.report(study_id, [step_id], "alice")
     assert (told.state, told.evidence, told.study) == (PENDING, "person", "s")
     assert told.scheduled_procedure_step_id == step_id
     assert [n.id for n in office.database.due_notifications()] == [told.id]
     assert office.decided == 1
     (decision,) = office.decisions.notification(told.id)[1]
     assert (decision.at, decision.user, decision.action) == (1000, "alice", "report")
-    assert StatusUpdate.from_json(told.update).parameters == {
-        "studyInstanceUID": "1.s",
-        "performedProcedureStepID": step_id,
-    }
 
 
 @pytest.mark.parametrize(
@@ -226,7 +229,6 @@ def test_what_a_person_may_report(
         (PENDING, "14", {"14": PENDING}),
         (PENDING, "15", {"14": PENDING, "15": PENDING}),
         (DELIVERED, "15", {"14": DELIVERED, "15": PENDING}),
-        (DELIVERED, "14", None),
     ],
 )
 def test_a_report_takes_the_place_of_what_was_held_or_refused(
@@ -238,31 +240,69 @@ def test_a_report_takes_the_place_of_what_was_held_or_refused(
     told = office.has(before)
     if after is None:
         with pytest.raises(Conflict, match="already"):
-            office.decisions.report("s", step, "alice")
+            office.decisions.report("s", [step], "alice")
         assert office.decisions.notification(told.id)[0] == told
         return
-    reported = office.decisions.report("s", step, "alice")
+    (reported,) = office.decisions.report("s", [step], "alice")
     assert office.states() == after
     assert reported.evidence == "person"
-    assert StatusUpdate.from_json(reported.update).parameters["performedProcedureStepID"] == step
+    assert reported.scheduled_procedure_step_id == step
 
 
-def test_the_series_of_the_steps_modality_stands_for_it(office: Office) -> None:
-    office.studies["s"] = study(series("SR"), series("MR"), study="s", study_instance_uid="1.s")
-    for step_id, uid in (("15", "9.9.MR"), ("14", "9.9.SR")):
-        update = StatusUpdate.from_json(office.decisions.report("s", step_id, "").update)
-        (entry,) = update.body["seriesList"]
-        assert entry["seriesInfo"]["seriesInstanceUID"] == uid
-        assert entry["instanceInfo"]["patientID"] == ALICE
+def test_one_decision_for_several_steps_of_two_requests(office: Office) -> None:
+    office.openmrs.requests.append(ELEVEN)
+    office.at_hand = office.openmrs.snapshot()
+    office.has(HELD)
+    told = office.decisions.report("s", ["14", "15", "51", "14"], "alice")
+    assert [one.step for one in told] == [
+        identity_of(SEVEN, SEVEN.steps[0]),
+        identity_of(SEVEN, SEVEN.steps[1]),
+        identity_of(ELEVEN, ELEVEN.steps[0]),
+    ]
+    assert office.states() == {"": DISCARDED, "14": PENDING, "15": PENDING, "51": PENDING}
+    assert office.decided == 1
+    known = history_of(office.database.history("s", "1.s"), "s")
+    assert known.said
+    assert tokens(office.studies["s"]) <= known.seen
+    with pytest.raises(Conflict, match="completed"):
+        office.decisions.report("s", ["14", "21"], "alice")
+    assert office.decided == 1, "all of them, or none"
+
+
+def test_a_step_that_was_told_and_is_open_again_may_be_reported(office: Office) -> None:
+    told = office.has(DELIVERED)
+    office.openmrs.set_status("14", StepStatus.COMPLETED)
+    with pytest.raises(Conflict, match="completed"):
+        office.decisions.report("s", ["14"], "alice")
+    office.openmrs.set_status("14", StepStatus.SCHEDULED)
+    (again,) = office.decisions.report("s", ["14"], "alice")
+    assert (again.state, again.id != told.id) == (PENDING, True)
+    assert office.decisions.notification(told.id)[0].state is DELIVERED
+
+
+def test_what_openmrs_would_refuse_for_certain_is_refused_at_once(office: Office) -> None:
+    office.openmrs.generation = "v3"
+    office.at_hand = office.openmrs.snapshot()
+    office.studies["s"] = replace(office.studies["s"], patient_id="another hospital's")
+    with pytest.raises(Conflict, match="whole uuid"):
+        office.decisions.report("s", ["14"], "alice")
+
+
+@pytest.mark.parametrize("action", ["retry", "discard"])
+def test_what_changed_since_a_person_saw_it_is_left_alone(office: Office, action: str) -> None:
+    seen = office.has(FAILED)
+    office.database.discard(seen, "bob")
+    assert not getattr(office.database, action)(seen, "alice")
+    assert office.decisions.notification(seen.id)[0].state is DISCARDED
 
 
 def test_a_step_that_the_list_at_hand_doesnt_know_is_asked_of_a_fresh_one(office: Office) -> None:
     office.at_hand = None
-    assert office.decisions.report("s", "14", "alice").state is PENDING
+    assert office.decisions.report("s", ["14"], "alice")[0].state is PENDING
     assert office.openmrs.reads == 1
     office.openmrs.away = True
     with pytest.raises(OpenMRSError):
-        office.decisions.report("s", "15", "alice")
+        office.decisions.report("s", ["15"], "alice")
     assert office.states() == {"14": PENDING}
 
 

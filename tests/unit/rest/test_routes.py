@@ -14,6 +14,7 @@ import pytest
 from orthanc_openmrs import __version__
 from orthanc_openmrs.completion.backlog import Backlog, Known
 from orthanc_openmrs.completion.decisions import Decisions
+from orthanc_openmrs.completion.lists import OrderIndex
 from orthanc_openmrs.doctor.findings import Finding, ok, warning
 from orthanc_openmrs.errors import OpenMRSError
 from orthanc_openmrs.events import Events, StepNews
@@ -61,6 +62,7 @@ from orthanc_openmrs.worklist.matching import Station
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
+from orthanc_openmrs.worklist.uids import GivenUids
 from tests.unit.builders import ALICE, BOB, TODAY, FrozenClock, request, series, step, study
 from tests.unit.doubles import Archive
 from tests.unit.mpps.datasets import SERIES, encoded, end, start
@@ -106,6 +108,7 @@ class Application:
             read_study=self.studies.get,
             snapshot=lambda: self.worklist.snapshot,
             lists=self,
+            orders=OrderIndex(GivenUids),
             list_timeout=1,
             keep_delivered=100,
             on_decision=lambda study: None,
@@ -180,6 +183,10 @@ class Application:
         if self.away:
             raise self.away
         return Snapshot.build(LISTED, read_at=self.clock.now, day=TODAY)
+
+    def read_after(self, moment: float, timeout: float) -> Snapshot:
+        """As read_now, where no list is needed that is newer."""
+        return self.read_now(timeout)
 
     def get_patient(self, uuid: str) -> bytes | None:
         """OpenMRS's answer, or why there is none."""

@@ -16,7 +16,9 @@ from orthanc_openmrs.worklist.readers import Readers
 from orthanc_openmrs.worklist.refresh import ListStore, Refresher
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
+from orthanc_openmrs.worklist.uid_registry import UidRegistry
 from tests.unit.builders import BOB, FrozenClock, request, step
+from tests.unit.doubles import NoUids
 
 NOON = 1751536800.0
 MAX_STALENESS = 1000.0
@@ -41,6 +43,7 @@ class Site:
         self.heard: list[Snapshot] = []
         self.board = Board(
             self.worklist,
+            uids=UidRegistry(NoUids()),
             names=lambda: self.names,
             on_snapshot=self.heard.append,
             max_staleness=MAX_STALENESS,

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.errors import OpenMRSError, StoreError
+from orthanc_openmrs.model import GivenUid
 from orthanc_openmrs.worklist.board import Board
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.name_parts import split_name
@@ -26,6 +27,7 @@ from orthanc_openmrs.worklist.refresh import (
 )
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
+from orthanc_openmrs.worklist.uid_registry import UidRegistry
 from orthanc_openmrs.worklist.values import Value
 from tests.unit.builders import ALICE, FrozenClock, within
 from tests.unit.doubles import PATIENCE
@@ -85,6 +87,7 @@ class Store:
         self.kept = kept
         self.done: list[str] = []
         self.broken = ""
+        self.given: list[GivenUid] = []
 
     def _do(self, what: str) -> None:
         self.done.append(what)
@@ -101,6 +104,12 @@ class Store:
 
     def touch_worklist(self, read_at: float) -> None:
         self._do("touch")
+
+    def load_given_uids(self) -> list[GivenUid]:
+        return self.given
+
+    def save_given_uids(self, given: Sequence[GivenUid]) -> None:
+        self.given += given
 
 
 class Reading:
@@ -123,6 +132,7 @@ class Reading:
         self.board = Board(
             self.worklist,
             names=lambda: self.names,
+            uids=UidRegistry(self.store),
             on_snapshot=self.snapshots.append,
             max_staleness=1000,
             clock=self.clock,
