@@ -52,7 +52,7 @@ SECTION: dict[str, Any] = {
         "ClientCertificate": _FILE,
         "ClientKey": _FILE,
         "RestURL": _URL,
-        "PersonNames": {"enum": ["split", "verbatim", "lookup"], "default": "split"},
+        "PersonNames": {"enum": ["split", "verbatim", "lookup"], "default": "lookup"},
         "StationFilter": {"enum": ["query", "caller"], "default": "query"},
         "Stations": {
             "type": "object",

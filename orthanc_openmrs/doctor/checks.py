@@ -3,7 +3,7 @@
 Decides: in which order an installation is looked at, and what each check needs.
 """
 
-from orthanc_openmrs.doctor import installation, openmrs, running
+from orthanc_openmrs.doctor import installation, openmrs, queries, running
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.findings import Check
 
@@ -16,6 +16,8 @@ CHECKS: tuple[Check[Case], ...] = (
     Check("DefaultEncoding", installation.encoding, ("configuration",)),
     Check("StableAge", installation.stable_age, ("configuration",)),
     Check("scanners", installation.scanners, ("configuration",)),
+    Check("LuaScripts", queries.lua_filter, ("configuration",)),
+    Check("DicomThreadsCount", queries.workers, ("configuration",)),
     Check("Orthanc's version", running.installed, ("configuration",)),
     Check("access", running.access, ("configuration",)),
     Check("Orthanc", running.orthanc, ("configuration",)),

@@ -74,6 +74,7 @@ class NameBook(Worker):
         self._unknown: set[_Person] = set()  # OpenMRS has no structured name for them
         self._wanted: dict[_Person, None] = {}
         self._unpublished = 0  # names that were learnt since
+        self._told = ""  # what was said to fail
         self._names = PersonNames(otherwise)
         self._condition = threading.Condition()
 
@@ -128,7 +129,7 @@ class NameBook(Worker):
             try:
                 self._look_up(person)
             except (OpenMRSError, StoreError) as problem:
-                _log.info("names can't be looked up now: %s", problem)
+                self._tell(str(problem))
                 if self._unpublished:
                     self._publish()
                 with self._condition:
@@ -139,6 +140,8 @@ class NameBook(Worker):
             except Exception:  # the thread must live
                 _log.exception("a name can't be looked up")
                 self._unknown.add(person)
+            else:
+                self._told = ""
             with self._condition:
                 self._wanted.pop(person, None)
                 last = not self._wanted
@@ -147,6 +150,14 @@ class NameBook(Worker):
             # Other names make another list: not for nothing.
             if self._unpublished >= (1 if last else BATCH):
                 self._publish()
+
+    def _tell(self, problem: str) -> None:
+        """Said once, for it is tried again and again."""
+        if problem != self._told:
+            self._told = problem
+            _log.warning(
+                "names can't be looked up in OpenMRS, and are split by their words: %s", problem
+            )
 
     def _look_up(self, person: _Person) -> None:
         body = self._source.get_patient(person[0])

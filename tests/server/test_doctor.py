@@ -107,7 +107,11 @@ def hospital() -> Iterator[Hospital]:
         folder.chmod(0o755)
         for sample in patients(STEPS, date.today()):
             sample.add_to(openmrs.records)
-        keys = {**module_keys(openmrs), "OpenMRS": {"RefreshInterval": 1}}
+        keys = {
+            **module_keys(openmrs),
+            "LuaScripts": [str(SCRIPT.with_suffix(".lua"))],
+            "OpenMRS": {"RefreshInterval": 1},
+        }
         with ScratchOrthanc(folder / "orthanc", keys) as orthanc:
             eventually(
                 lambda: orthanc.get("/openmrs/status")["Worklist"]["Offered"] == STEPS,

@@ -61,7 +61,9 @@ def test_scanners_get_the_last_good_list_whatever_openmrs_does(
         eventually(lambda: _last_error(orthanc) is None, f"no recovery after {fault.kind}", 30)
 
     for entry in openmrs.requests_log:
-        assert entry.path == "/openmrs/ws/rest/v1/worklist/requests"
+        assert entry.path.startswith(
+            ("/openmrs/ws/rest/v1/worklist/requests", "/openmrs/ws/rest/v1/patient/")
+        )
 
 
 def test_new_request_is_on_the_scanner_within_the_interval_and_a_second(
@@ -107,7 +109,7 @@ def test_query_fails_where_the_list_is_too_old_or_was_never_read(
 def test_kept_list_is_served_after_a_restart_with_openmrs_down(
     openmrs: Standin, start_orthanc: Start
 ) -> None:
-    patient = openmrs.records.add_patient("Thị Ánh", "Nguyễn")
+    patient = openmrs.records.add_patient("Ánh", "Nguyễn")
     openmrs.records.add_request(patient, steps=[StepFields(modality="CT")])
     orthanc = start_orthanc()
     offered(orthanc, 1)

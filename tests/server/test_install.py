@@ -53,7 +53,8 @@ def test_a_folder_of_pips_works_by_itself_is_upgraded_and_goes_without_a_trace(
     for sample in patients(2, date.today()):
         sample.add_to(openmrs.records)
     script = folder / "orthancWorklist.py"
-    orthanc = ScratchOrthanc(tmp_path / "orthanc", module_keys(openmrs), script=script)
+    keys = {**module_keys(openmrs), "LuaScripts": [str(script.with_suffix(".lua"))]}
+    orthanc = ScratchOrthanc(tmp_path / "orthanc", keys, script=script)
     with orthanc:
         offered(orthanc, 2)
         assert len(scanner.find(orthanc.dicom_port).answers) == 2

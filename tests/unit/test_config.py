@@ -250,7 +250,7 @@ def test_the_four_keys_alone_give_every_default() -> None:
         "max_response_size": 64 * 1024 * 1024,
         "verify": True,
         "client_certificate": None,
-        "person_names": "split",
+        "person_names": "lookup",
         "own_steps_only": False,
         "stations": {},
         "link_by": (

@@ -124,7 +124,7 @@ def test_a_start_registers_the_callbacks_and_says_so(
         f"OpenMRS: orthanc-openmrs {__version__} serves the worklist of OpenMRS",
     ) in (orthanc.lines)
     assert (tmp_path / "db" / "openmrs.db").exists()
-    reading = ["openmrs-count", "openmrs-refresh"]
+    reading = ["openmrs-count", "openmrs-names", "openmrs-refresh"]
     assert threads() == reading, "studies wait until Orthanc has started"
     assert os.environ["TCP_NODELAY"] == "1"
 
@@ -254,7 +254,7 @@ def test_from_the_list_to_the_completed_step_and_no_name_in_the_log(
         on_change = plugin.on_change if chained else orthanc.on_change
         assert (orthanc.on_change is None) is chained
         on_change(ChangeTypes.ORTHANC_STARTED, 4, "")
-        assert len(threads()) == 16
+        assert len(threads()) == 17
 
         assert json.loads(ask(orthanc, "/worklist/refresh", "POST").body)["Offered"] == 1
         find = Find(identifier({"PatientName": f"{MARK}*"}, {"ScheduledStationAETitle": "CT1"}))
@@ -339,7 +339,7 @@ def test_orthanc_ends_whatever_openmrs_does(tmp_path: Path, hangs: bool) -> None
     with serving() as server:
         reached = threading.Event()
         server.play = openmrs(server, reached if hangs else None)
-        orthanc = orthanc_in(tmp_path, server.url, OpenMRS={"PersonNames": "lookup"})
+        orthanc = orthanc_in(tmp_path, server.url)
         plugin.start(orthanc)
         orthanc.on_change(ChangeTypes.ORTHANC_STARTED, 4, "")
         assert len(threads()) == 17

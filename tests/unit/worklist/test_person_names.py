@@ -319,3 +319,15 @@ def test_a_stop_without_a_start_is_no_harm() -> None:
     reading = Reading(Patients())
     reading.book.tell_to_stop()
     reading.book.join(time.monotonic() + 1)
+
+
+def test_that_names_cant_be_looked_up_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    refused = OpenMRSError("forbidden", "OpenMRS refuses this account")
+    reading = Reading(Patients(**{ALICE: [refused, refused, refused, document("A", "", "B")]}))
+    with caplog.at_level("WARNING"), reading.running():
+        reading.want(of(ALICE))
+        reading.until_asked(4)
+        reading.until_idle()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "names can't be looked up" in line
+    assert "refuses this account" in line
