@@ -43,7 +43,7 @@ from orthanc_openmrs.worklist.service import REMEMBERED_QUERIES, REMEMBERED_QUER
 from tests.candidates import SEED, measure
 from tests.people import clinic
 from tests.unit.builders import ALICE, BOB, TODAY, item, items, request, step
-from tests.unit.rest.test_routes import FAILED, HELD, PENDING, REPORT, Application
+from tests.unit.rest.application import FAILED, HELD, PENDING, REPORT, Application
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(

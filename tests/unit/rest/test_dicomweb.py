@@ -14,7 +14,7 @@ from orthanc_openmrs.rest.dicom_model import NATIVE, from_xml, to_xml
 from orthanc_openmrs.rest.dicomweb import LARGEST_DATASET
 from orthanc_openmrs.rest.messages import Request, Response
 from tests.unit.mpps.datasets import SERIES, end, start
-from tests.unit.rest.test_routes import Application
+from tests.unit.rest.application import Application
 
 SEARCH = "/dicom-web/modality-scheduled-procedure-steps"
 PERFORMED = "/dicom-web/modality-performed-procedure-steps/"

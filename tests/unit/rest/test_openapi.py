@@ -18,7 +18,7 @@ from orthanc_openmrs.rest.router import Route
 from orthanc_openmrs.rest.schemas import TEXT, Named, record
 from tests.contract_of_rest import Contract
 from tests.unit.builders import ALICE, BOB
-from tests.unit.rest.test_routes import Application
+from tests.unit.rest.application import Application
 
 TABLE = Application().router.routes
 STUDY = "27f7126f-4f66fb14-03f4081b-f9341db2-53925988"

@@ -4,7 +4,7 @@ import pytest
 
 from orthanc_openmrs.rest.messages import Request
 from orthanc_openmrs.rest.sites import may_be_from_another_site
-from tests.unit.rest.test_routes import Application
+from tests.unit.rest.application import Application
 
 HERE = {"host": "orthanc:8042"}
 CHROMIUM = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.0.0"}

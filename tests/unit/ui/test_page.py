@@ -12,7 +12,7 @@ from orthanc_openmrs.mapping.candidates import Evidence
 from orthanc_openmrs.model import NotificationState
 from orthanc_openmrs.rest.page import HEADERS, START, TYPES
 from orthanc_openmrs.ui import EXPLORER, read_explorer_script, read_files
-from tests.unit.rest.test_routes import Application
+from tests.unit.rest.application import Application
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = read_files()
