@@ -1,12 +1,14 @@
 """When a study is linked, by which list, and what is kept of it."""
 
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from orthanc_openmrs.completion.linking import Outcome
 from orthanc_openmrs.completion.retries import LONGEST_PAUSE
-from orthanc_openmrs.model import NotificationState, StepStatus, StudySummary
+from orthanc_openmrs.model import DueStudy, NotificationState, StepStatus, StudySummary
 from tests.unit.builders import ALICE, BOB, request, step, study
 from tests.unit.completion.site import (
     DELIVERED,
@@ -18,7 +20,7 @@ from tests.unit.completion.site import (
     Site,
     images,
 )
-from tests.unit.doubles import ImagingModule
+from tests.unit.doubles import PATIENCE, ImagingModule, WatchedDatabase
 
 # --- the decision --------------------------------------------------------------------------
 
@@ -141,3 +143,37 @@ def test_the_same_study_again_tells_nothing_twice(site: Site) -> None:
         site.until_decided(settled=1)
     assert len(site.openmrs.posts) == 1
     assert site.states() == {"21": DELIVERED}
+
+
+# --- several Orthancs ----------------------------------------------------------------------
+
+
+class Overtaken(WatchedDatabase):
+    """What this Orthanc reads as due is decided by another one before it has a claim to it."""
+
+    other: Site | None = None
+
+    def due_studies(self, limit: int = 100) -> list[DueStudy]:
+        found = super().due_studies(limit)
+        if found and self.other:
+            self.other.link()
+        return found
+
+
+def test_what_another_orthanc_decided_meanwhile_isnt_looked_at_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, site = Site(tmp_path), Site(tmp_path)
+    site.database = database = Overtaken(f"sqlite:///{tmp_path / 'openmrs.db'}", clock=site.clock)
+    database.other = other
+    site.odd["s8"] = AssertionError("read a second time")
+    site.build()
+    other.studies["s8"] = images(EIGHT)
+    database.note_study("s8")
+    site.linker.start()
+    database.until(lambda: site.states() == {"21": PENDING}, "the other one decides nothing")
+    site.linker.tell_to_stop()
+    site.linker.join(time.monotonic() + PATIENCE)
+    assert "read a second time" not in caplog.text
+    other.database.close()
+    database.close()
