@@ -1,116 +1,29 @@
-"""Whose a study is: what counts more, what persons may decide, what outlives what."""
+"""Whose a study is: what persons may decide, what outlives what."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.host.studies import OrthancStudies
 from orthanc_openmrs.mapping import mapping as module
-from orthanc_openmrs.mapping.finder import Finder
-from orthanc_openmrs.mapping.mapping import PatientMapping
-from orthanc_openmrs.mapping.ownership import (
-    Owner,
-    Source,
-    implied_patient,
-    is_uuid,
-    owner_of,
-)
-from orthanc_openmrs.mapping.patients import Patients
-from orthanc_openmrs.mapping.studies import SeriesHead, StudyHead, read_study_head
-from orthanc_openmrs.mapping.synchroniser import MOST_WAITING, Synchroniser
-from orthanc_openmrs.mapping.viewers import prefix_of, viewer_links, viewer_settings
+from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.model import Kind, LinkedStep, NewNotification, NotificationState, StepIdentity
-from orthanc_openmrs.rest.messages import Request, Response
-from orthanc_openmrs.rest.router import LARGEST_BODY, Router
-from orthanc_openmrs.rest.studies import StudyRoutes
+from orthanc_openmrs.rest.router import LARGEST_BODY
 from orthanc_openmrs.store.database import Database
-from orthanc_openmrs.worklist.refresh import SourceStatus
 from tests.unit.builders import ALICE, BOB, FrozenClock
-from tests.unit.doubles import Archive
-
-NUMBER = 4026
-PENDING, DELIVERED, HELD, FAILED, DISCARDED = NotificationState
-ASSIGNED, WORKLIST, PATIENT_ID = Source.ASSIGNED, Source.WORKLIST, Source.PATIENT_ID
-
-
-def orthanc_id(number: int) -> str:
-    """The Orthanc ID of a study."""
-    return f"{number:08x}-00000000-00000000-00000000-00000000"
-
-
-# --- what counts more ----------------------------------------------------------------------
-
-
-def nobody() -> Patients:
-    """An OpenMRS without patients."""
-    return Patients(
-        get_patient=lambda uuid: None,
-        find_patients=lambda words, limit: b'{"results": []}',
-        snapshot=lambda: None,
-        source_status=SourceStatus,
-        timeout=1,
-    )
-
-
-def links(*patients: str) -> list[LinkedStep]:
-    """Steps 1, 2, … of these patients."""
-    return [LinkedStep("s", patient, str(at)) for at, patient in enumerate(patients, 1)]
-
-
-@pytest.mark.parametrize(
-    ("said", "linked", "implied", "expected"),
-    [
-        (None, (), "", Owner()),
-        (None, (), ALICE, Owner(ALICE, PATIENT_ID)),
-        (None, (BOB,), ALICE, Owner(BOB, WORKLIST, ("1",))),
-        (None, (BOB, ALICE), "", Owner(ALICE, WORKLIST, ("1", "2"))),
-        (None, (BOB, ""), "", Owner(BOB, WORKLIST, ("1", "2"))),
-        (BOB, (ALICE,), ALICE, Owner(BOB, ASSIGNED, ("1",))),
-        (ALICE, (), ALICE, Owner(ALICE, ASSIGNED)),
-        ("", (), ALICE, Owner()),
-        ("", (ALICE,), ALICE, Owner("", None, ("1",))),
-    ],
+from tests.unit.mapping.clinic import (
+    DELIVERED,
+    DISCARDED,
+    FAILED,
+    HELD,
+    NUMBER,
+    ONE,
+    PENDING,
+    TWO,
+    ZERO,
+    Clinic,
+    orthanc_id,
 )
-def test_a_decision_counts_more_than_a_step_and_a_step_more_than_the_patient_id(
-    said: str | None, linked: tuple[str, ...], implied: str, expected: Owner
-) -> None:
-    assert owner_of(said, links(*linked), implied) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "good"),
-    [
-        (ALICE, True),
-        (ALICE.upper(), True),
-        ("A" * 36, True),
-        ("A" * 38, True),
-        ("A" * 39, False),
-        ("A" * 35, False),
-        ("", False),
-        (ALICE[:-1] + "*", False),
-        (ALICE[:-1] + "\\", False),
-        (ALICE[:-1] + "/", False),
-        ("-" + ALICE, False),
-        (ALICE + "\n", False),
-        ("é" * 36, False),
-    ],
-)
-def test_a_uuid_has_openmrss_form_and_no_wildcard(text: str, good: bool) -> None:
-    assert is_uuid(text) is good
-    assert implied_patient(f" {text.strip()} ") == (text.strip() if is_uuid(text.strip()) else "")
-
-
-def test_the_patient_id_that_orthanc_makes_up_for_an_anonymous_study_is_no_patients() -> None:
-    document = {"ID": "s", "PatientMainDicomTags": {"PatientID": ALICE}}
-    assert read_study_head(document).implied == ALICE
-    assert read_study_head(document | {"AnonymizedFrom": "t"}).implied == ""
-    assert read_study_head({"ID": "s"}) == StudyHead("s", "")
-
-
-# --- the database --------------------------------------------------------------------------
 
 
 def told(state: NotificationState, kind: Kind = Kind.COMPLETED, **changes: Any) -> NewNotification:
@@ -167,85 +80,6 @@ def test_of_two_persons_who_decide_at_once_one_is_told() -> None:
     assert database.assigned_after("", 10) == ["s"]
     database.forget_assignment("s", before=1000.5)
     assert database.assigned_after("", 10) == []
-
-
-# --- the routes, over Orthanc's own answers ------------------------------------------------
-
-
-class Clinic:
-    """The routes over a database and an Orthanc that has studies."""
-
-    def __init__(self, *patient_ids: str) -> None:
-        self.clock = FrozenClock(1000.0)
-        self.orthanc = Archive({"/plugins": ["dicom-web", "python"]})
-        for number, patient_id in enumerate(patient_ids):
-            self.orthanc.has(orthanc_id(number), number, patient_id)
-        self.database = Database("sqlite://", clock=self.clock)
-        self.later: list[str] = []
-        studies = OrthancStudies(self.orthanc)
-        self.mapping = PatientMapping(
-            studies=studies,
-            records=self.database,
-            metadata=NUMBER,
-            later=self.later.append,
-            clock=self.clock,
-        )
-        self.finder = Finder(studies, self.database, clock=self.clock)
-        self.router = Router(
-            StudyRoutes(
-                finder=self.finder,
-                mapping=self.mapping,
-                patients=nobody(),
-                notifications=lambda study: self.database.list_notifications(study=study),
-                assignments=self.database.assignments_of,
-                plugins=studies.plugins,
-                viewers=viewer_settings({}),
-            ).table()
-        )
-
-    def goes(self, number: int) -> None:
-        """A study is deleted."""
-        study = orthanc_id(number)
-        self.orthanc.ids.remove(study)
-        for uri in [uri for uri in self.orthanc.routes if uri.startswith(f"/studies/{study}")]:
-            del self.orthanc.routes[uri]
-
-    def ask(
-        self, method: str, path: str, body: bytes = b"", query: dict[str, str] | None = None
-    ) -> Response:
-        """The answer to a request of Orthanc's user alice."""
-        headers = {"authorization": "Basic YWxpY2U6eA=="}
-        return self.router.respond(Request(method, f"/openmrs{path}", query or {}, headers, body))
-
-    def get(self, path: str, **query: str) -> Any:
-        """The document of an answer that must be there."""
-        response = self.ask("GET", path, query=query)
-        assert response.status == 200, response.body
-        return json.loads(response.body)
-
-    def owner(self, number: int) -> tuple[str | None, str | None]:
-        """Whose a study is, and why."""
-        found = self.get(f"/studies/{orthanc_id(number)}")
-        return found["Patient"], found["Source"]
-
-    def metadata(self, number: int) -> str:
-        """What other tools see."""
-        uri = f"/studies/{orthanc_id(number)}/metadata/{NUMBER}"
-        body: bytes = self.orthanc.routes.get(uri, b"")
-        return body.decode()
-
-    def numbers(self, path: str, **query: str) -> list[int]:
-        """Which studies a list has."""
-        return [int(one["ID"][:8], 16) for one in self.get(path, **query)]
-
-
-@pytest.fixture
-def clinic() -> Clinic:
-    """Study 0 is nobody's, 1 is Alice's by its PatientID, 2 Bob's, 3 nobody's."""
-    return Clinic("H-0", f" {ALICE.upper()}", BOB, "H-3")
-
-
-ZERO, ONE, TWO = (orthanc_id(number) for number in range(3))
 
 
 def test_a_study_is_described_without_opening_an_instance(clinic: Clinic) -> None:
@@ -412,9 +246,6 @@ def test_metadata_that_are_something_elses_are_left_alone(clinic: Clinic) -> Non
     assert clinic.later == []
 
 
-# --- as long as the study ------------------------------------------------------------------
-
-
 def test_what_was_said_goes_with_the_study_and_stays_with_one_that_came_back(
     clinic: Clinic,
 ) -> None:
@@ -448,133 +279,7 @@ def test_what_went_while_nobody_listened_is_forgotten_at_the_start(
     assert clinic.database.assigned_after("", 10) == kept
 
 
-class Odd:
-    """A mapping that fails."""
-
-    def __init__(self) -> None:
-        self.problem: Exception | None = StoreError("the database fails")
-        self.done: list[str] = []
-
-    def synchronise(self, study: str) -> None:
-        """Look at one."""
-        if self.problem:
-            raise self.problem
-        self.done.append(study)
-
-    def forget_gone(self, stopping: Callable[[], bool]) -> None:
-        """Look at all."""
-        self.synchronise("all")
-
-
-def test_what_cannot_be_looked_at_is_looked_at_again() -> None:
-    odd = Odd()
-    synchroniser = Synchroniser(odd)
-    synchroniser.enqueue("s")
-    assert not synchroniser.work()
-    odd.problem = None
-    assert synchroniser.work()
-    assert sorted(odd.done) == ["all", "s"]
-    assert synchroniser.work()
-    assert len(odd.done) == 2
-    for number in range(MOST_WAITING + 1):
-        synchroniser.enqueue(str(number))
-    assert synchroniser.work()
-    assert len(odd.done) == 2 + MOST_WAITING + 1
-    assert odd.done[-1] == "all"
-
-
 def test_what_is_remembered_is_bounded(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED", 2)
     assert clinic.numbers("/studies", assigned="false") == [0, 3]
     assert len(clinic.mapping._implies) <= 2
-
-
-# --- the viewers ---------------------------------------------------------------------------
-
-ALL = (
-    "orthanc-explorer-2",
-    "stone-webviewer",
-    "ohif",
-    "web-viewer",
-    "osimis-web-viewer",
-    "volview",
-    "wsi",
-    "dicom-web",
-    "python",
-)
-HEAD = StudyHead("abc", "1.2", series=("x", "y"))
-SERIES = (SeriesHead("x", "CT"), SeriesHead("y", "SM"))
-
-
-def test_each_viewer_is_linked_where_it_is_installed() -> None:
-    found = viewer_links(HEAD, SERIES, plugins=ALL, settings=viewer_settings({}), prefix="/pacs")
-    assert found == {
-        "Explorer": "/pacs/app/explorer.html#study?uuid=abc",
-        "Explorer2": "/pacs/ui/app/#/filtered-studies?StudyInstanceUID=1.2&expand=study",
-        "Stone": "/pacs/stone-webviewer/index.html?study=1.2",
-        "OHIF": "/pacs/ohif/viewer?StudyInstanceUIDs=1.2",
-        "WebViewer": "/pacs/web-viewer/app/viewer.html?series=x",
-        "OsimisViewer": "/pacs/osimis-viewer/app/index.html?study=abc",
-        "VolView": "/pacs/volview/index.html?names=[archive.zip]&urls=[../studies/abc/archive]",
-        "WSI": "/pacs/wsi/app/viewer.html?series=y",
-        "DICOMweb": "/pacs/dicom-web/",
-    }
-    for number, plugin in enumerate(ALL[:-1], 1):
-        one = viewer_links(HEAD, SERIES, plugins=[plugin], settings=viewer_settings({}))
-        assert list(one) == ["Explorer", list(found)[number]]
-
-
-@pytest.mark.parametrize(
-    ("configuration", "name", "link"),
-    [
-        ({"OrthancExplorerEnabled": False}, "Explorer", None),
-        ({"DicomWeb": {"Root": "/wado"}}, "DICOMweb", "/wado/"),
-        ({"DicomWeb": {"Root": 7}}, "DICOMweb", "/dicom-web/"),
-        ({"DicomWeb": []}, "DICOMweb", "/dicom-web/"),
-        ({"OHIF": {"RouterBasename": "o/"}}, "OHIF", "/o/viewer?StudyInstanceUIDs=1.2"),
-        (
-            {"OHIF": {"DataSource": "dicom-json"}},
-            "OHIF",
-            "/ohif/viewer?url=../studies/abc/ohif-dicom-json",
-        ),
-        (
-            {"OrthancExplorer2": {"Root": "/oe2/"}},
-            "Explorer2",
-            "/oe2/app/#/filtered-studies?StudyInstanceUID=1.2&expand=study",
-        ),
-    ],
-)
-def test_viewers_are_where_orthancs_configuration_puts_them(
-    configuration: dict[str, Any], name: str, link: str | None
-) -> None:
-    settings = viewer_settings(configuration)
-    assert viewer_links(HEAD, SERIES, plugins=ALL, settings=settings).get(name) == link
-
-
-def test_a_viewer_that_cannot_show_a_study_is_not_linked() -> None:
-    empty = viewer_links(StudyHead("abc", "1/2"), (), plugins=ALL, settings=viewer_settings({}))
-    assert not {"WebViewer", "WSI"} & set(empty)
-    assert empty["Stone"] == "/stone-webviewer/index.html?study=1%2F2"
-
-
-@pytest.mark.parametrize(
-    ("header", "prefix"),
-    [
-        ("/pacs", "/pacs"),
-        ("/a/b.c/d_e-f/", "/a/b.c/d_e-f"),
-        ("", ""),
-        ("/", ""),
-        ("pacs", ""),
-        ("//evil.example", ""),
-        ("/a//b", ""),
-        ("/a/../b", ""),
-        ("/.", ""),
-        ("/a b", ""),
-        ('/"><script>', ""),
-        ("/a, /b", ""),
-        ("https://evil.example", ""),
-        ("/" + "a" * 200, ""),
-    ],
-)
-def test_a_prefix_is_a_plain_path(header: str, prefix: str) -> None:
-    assert prefix_of({"x-forwarded-prefix": header}) == prefix
