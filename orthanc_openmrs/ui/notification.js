@@ -1,5 +1,5 @@
 // One notification: what is known of it, and the decisions that a person may take.
-import { ask, inWords } from "./api.js";
+import { ask, askOrthanc, inWords } from "./api.js";
 import { comparison } from "./compare.js";
 import { add, el, fill, newId } from "./dom.js";
 import { act, confirm, openDrawer, say } from "./drawer.js";
@@ -14,7 +14,7 @@ const MOST_STEPS = 20; // of the steps that a person may choose from
 const WAIT = 250; // ms after the last letter, before the plugin is asked
 
 /** Opens a notification in a drawer; `study` is what Orthanc says of its study, null where it is
- * gone. */
+ * gone, undefined where it wasn't asked yet. */
 export function openNotification(page, id, study) {
   return new Opened(page, study).open(id);
 }
@@ -33,9 +33,13 @@ class Opened {
       say(inWords(problem), { bad: true });
       return;
     }
+    if (this._study === undefined) {
+      this._study = await askOrthanc(`studies/${told.Study}`).catch(() => null);
+    }
     const study = this._study;
     const title = (study && personName(study.PatientMainDicomTags.PatientName)) || t("told.one", { id });
-    const drawer = openDrawer(title, { wide: told.State === "held" });
+    const onClose = this._page.opened("id", String(id));
+    const drawer = openDrawer(title, { wide: told.State === "held", onClose });
     drawer.body.append(
       el(
         "p",
@@ -228,7 +232,8 @@ class Opened {
 function facts(told) {
   const pairs = [
     ["told.id", String(told.ID)],
-    ["told.step", told.ScheduledProcedureStepID || "–"],
+    ["told.step", told.ScheduledProcedureStepID ? el("a", { href: `#worklist?show=all&step=${encodeURIComponent(told.ScheduledProcedureStepID)}` }, told.ScheduledProcedureStepID) : "–"],
+    ["told.study", el("a", { href: `#studies?study=${told.Study}` }, t("told.study.show"))],
     ["told.request", told.RequestedProcedureID || "–"],
     ["told.evidence", told.Evidence ? (told.Evidence === "person" ? t("told.person") : keyName(told.Evidence)) : "–"],
     ["told.created", moment(told.Created)],

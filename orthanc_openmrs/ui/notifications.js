@@ -76,6 +76,7 @@ export class Notifications {
     this._limit = PAGE;
     this._drawn = null;
     this._busy = false;
+    if (/^\d+$/.test(parameters.get("id") ?? "")) openNotification(this._page, parameters.get("id"), undefined);
     if (this._status) this.update(this._status);
   }
 

@@ -83,7 +83,7 @@ export class Now {
         ]),
       ),
     );
-    fill(this._about, t("now.about", { version: status.Version }));
+    fill(this._about, t("now.about", { version: status.Version, zone: Intl.DateTimeFormat().resolvedOptions().timeZone }));
   }
 }
 

@@ -20,13 +20,17 @@ class Page {
     this._awayMore = el("p", { class: "away-more" }); // changes each second: not read out
     this._main = el("main", { id: "main", tabindex: "-1" });
     this._timer = 0;
+    this._quiet = false; // whether the next change of the address is of a drawer that was closed
   }
 
   async start() {
     await loadTexts(readFile);
     document.title = t("title");
     document.body.replaceChildren(this._frame(), this._main, messages());
-    addEventListener("hashchange", () => this._show());
+    addEventListener("hashchange", () => {
+      if (this._quiet) this._quiet = false;
+      else this._show();
+    });
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this._pulse();
     });
@@ -39,6 +43,30 @@ class Page {
     const kept = Object.entries(parameters).filter(([, value]) => value);
     const query = new URLSearchParams(kept).toString();
     history.replaceState(null, "", `#${part}${query ? `?${query}` : ""}`);
+  }
+
+  /** Puts an open drawer into the address, so that Back closes it and a link leads to it. Returns
+   * what is to be called when it was closed. */
+  opened(key, value) {
+    const [name, query = ""] = location.hash.slice(1).split("?");
+    const parameters = new URLSearchParams(query);
+    const pushed = parameters.get(key) !== value;
+    if (pushed) {
+      parameters.set(key, value);
+      history.pushState(null, "", `#${name}?${parameters}`);
+    }
+    const whole = location.hash;
+    return () => {
+      if (location.hash !== whole) return; // Back, or another link
+      if (pushed) {
+        this._quiet = true;
+        history.back();
+        return;
+      }
+      parameters.delete(key);
+      const rest = parameters.toString();
+      history.replaceState(null, "", `#${name}${rest ? `?${rest}` : ""}`);
+    };
   }
 
   /** Looks again at once, after a person did something. */

@@ -3,6 +3,7 @@ import { el } from "./dom.js";
 import { t } from "./texts.js";
 
 const BEYOND = 8; // rows above and below what is in sight
+const PRINTED = 2_000; // rows of a list that is printed
 
 /** `columns`: {key, label, sort} each; `key` of an item tells it from others; `cells` gives the
  * content of a row's cells; `open` is called with an item that a person opens. */
@@ -33,6 +34,7 @@ export class Rows {
       this._body,
     );
     this._later = 0;
+    this._onPrint = (event) => this.draw(event.type === "beforeprint");
     this._onScroll = () => {
       cancelAnimationFrame(this._later);
       this._later = requestAnimationFrame(() => this.draw());
@@ -43,12 +45,16 @@ export class Rows {
   follow() {
     addEventListener("scroll", this._onScroll, { passive: true });
     addEventListener("resize", this._onScroll);
+    addEventListener("beforeprint", this._onPrint);
+    addEventListener("afterprint", this._onPrint);
   }
 
   /** Ends it. */
   leave() {
     removeEventListener("scroll", this._onScroll);
     removeEventListener("resize", this._onScroll);
+    removeEventListener("beforeprint", this._onPrint);
+    removeEventListener("afterprint", this._onPrint);
     cancelAnimationFrame(this._later);
   }
 
@@ -67,12 +73,13 @@ export class Rows {
 
   /** Draws the rows in sight; a row whose item is the same stays as it is, and so does the one
    * that has the focus, wherever it is. */
-  draw() {
+  draw(whole = false) {
     if (!this.node.isConnected) return;
     const height = parseFloat(getComputedStyle(this.node).getPropertyValue("--row"));
     const top = this._body.getBoundingClientRect().top;
-    const first = Math.max(0, Math.floor(-top / height) - BEYOND);
-    const last = Math.min(this.items.length, Math.ceil((innerHeight - top) / height) + BEYOND);
+    const first = whole ? 0 : Math.max(0, Math.floor(-top / height) - BEYOND);
+    const end = whole ? PRINTED : Math.ceil((innerHeight - top) / height) + BEYOND;
+    const last = Math.min(this.items.length, end);
     const places = [];
     for (let at = first; at < last; at += 1) places.push(at);
     const focused = this._focused();
@@ -141,19 +148,24 @@ export class Rows {
     this.onSort();
   }
 
-  /** Arrow keys go from row to row. */
+  /** Arrow keys go from row to row; one that isn't drawn yet, for keys came faster than the
+   * screen, is drawn at once. */
   _step(event) {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const row = event.target.closest("tr");
     if (!by || !row) return;
-    let other = row;
-    do other = by > 0 ? other.nextElementSibling : other.previousElementSibling;
-    while (other && !other.dataset.key);
-    const button = other?.querySelector("button.open");
-    if (!button) return;
+    const item = this.items[Number(row.getAttribute("aria-rowindex")) - 2 + by];
+    if (!item) return;
     event.preventDefault();
-    button.focus();
-    button.scrollIntoView({ block: "nearest" });
+    const drawn = () => this._rows.get(this._key(item))?.row;
+    if (!drawn()?.isConnected) {
+      row.scrollIntoView({ block: "nearest", behavior: "instant" });
+      scrollBy({ top: by * row.offsetHeight, behavior: "instant" });
+      this.draw();
+    }
+    const button = drawn()?.querySelector("button.open");
+    button?.focus({ preventScroll: true });
+    button?.scrollIntoView({ block: "nearest", behavior: "instant" });
   }
 }
 

@@ -2,7 +2,7 @@
 import { address, ask, askAll, inWords, orthancAddress } from "./api.js";
 import { el, fill, icon, newId } from "./dom.js";
 import { openDrawer } from "./drawer.js";
-import { dicomDate, dicomTime, has, personName, t } from "./texts.js";
+import { dicomDate, dicomTime, has, moment, personName, t } from "./texts.js";
 
 const kept = new Map(); // what was asked → {revision, steps}
 
@@ -69,7 +69,13 @@ export function shown(keyword, text) {
 
 /** Whether a step is offered, in a badge. */
 export function offered(step) {
-  if (!step.Offered) return badge(step.Status === "completed" ? "done" : "bad", state(step));
+  if (!step.Offered) {
+    const open = step.Status !== "completed" && step.Status !== "rejected";
+    return [
+      badge(step.Status === "completed" ? "done" : "bad", state(step)),
+      open && step.Reason ? el("span", { class: "second why", title: step.Reason }, step.Reason) : null,
+    ];
+  }
   return [
     badge("good", t("step.offered")),
     step.Warnings.length
@@ -100,8 +106,9 @@ export function viewers(study) {
 
 /** Opens a step; `station` is the one that it is explained for, `own` whether that asks for its
  * own AE title. */
-export function openStep(step, station, own) {
-  const { body } = openDrawer(personName(step.PatientName) || t("step.one", { id: step.ScheduledProcedureStepID }));
+export function openStep(page, step, station, own) {
+  const onClose = page.opened("step", step.ScheduledProcedureStepID);
+  const { body } = openDrawer(personName(step.PatientName) || t("step.one", { id: step.ScheduledProcedureStepID }), { onClose });
   const why = el("div", { class: "explanation", "aria-live": "polite" });
   const [id, asks] = [newId(), newId()];
   const box = el("input", { id: asks, type: "checkbox", checked: own });
@@ -159,6 +166,7 @@ export function openStep(step, station, own) {
         ),
       ),
     ),
+    history(step),
     el(
       "section",
       {},
@@ -200,6 +208,36 @@ function ruleWords(rule, station) {
 /** A value or a range of DICOM's, its dates with their months in letters. */
 function readable(text) {
   return text.replace(/\d{8}(?!\d)/g, (day) => dicomDate(day));
+}
+
+/** What became of a step: its studies and notifications, with links to them. */
+function history(step) {
+  const place = el("section", {}, el("h3", {}, t("step.history")), el("p", { class: "second" }, t("step.history.none")));
+  const query = { step: step.ScheduledProcedureStepID, newest: "true", limit: 20 };
+  ask("notifications", { query }).then(
+    (told) => {
+      if (!told.length) return;
+      place.lastChild.replaceWith(
+        el(
+          "ul",
+          { class: "plain-list" },
+          told.map((one) =>
+            el(
+              "li",
+              {},
+              `${moment(one.Delivered ?? one.Created)}: `,
+              el("a", { href: `#notifications?state=all&id=${one.ID}` }, t("step.history.told", { state: t(`state.one.${one.State}`) })),
+              " · ",
+              el("a", { href: `#studies?study=${one.Study}` }, t("step.history.study")),
+              one.Reason || one.LastError ? el("span", { class: "second" }, ` ${one.Reason || one.LastError}`) : null,
+            ),
+          ),
+        ),
+      );
+    },
+    () => {}, // the database doesn't answer: the rest of the step is shown all the same
+  );
+  return place;
 }
 
 function explanation(rules, aet) {

@@ -248,7 +248,7 @@ export class Studies {
   }
 
   _open(id) {
-    return openStudy(id, (patient) => {
+    return openStudy(this._page, id, (patient) => {
       if (patient && this.name) location.hash = `studies?patient=${encodeURIComponent(patient)}`;
       else this._read();
     });

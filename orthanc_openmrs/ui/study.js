@@ -88,7 +88,7 @@ export function unassignButton(study, patient, done) {
 }
 
 /** Opens a study in a drawer; `changed` is called when a person decided whose it is. */
-export async function openStudy(id, changed) {
+export async function openStudy(page, id, changed) {
   let study;
   try {
     study = await ask(`studies/${encodeURIComponent(id)}`);
@@ -96,7 +96,8 @@ export async function openStudy(id, changed) {
     say(inWords(problem), { bad: true });
     return;
   }
-  const drawer = openDrawer(personName(study.PatientName) || t("studies.nameless"));
+  const onClose = page.opened("study", id);
+  const drawer = openDrawer(personName(study.PatientName) || t("studies.nameless"), { onClose });
   const owner = study.Patient;
   const known = owner ? (await patientKnown(owner)) ?? stranger(owner) : null;
   drawer.body.append(
@@ -117,7 +118,7 @@ export async function openStudy(id, changed) {
         ["key.AccessionNumber", study.AccessionNumber ? el("code", {}, study.AccessionNumber) : "–"],
         ["key.StudyDate", [dicomDate(study.StudyDate), dicomTime(study.StudyTime)].filter(Boolean).join(" ") || "–"],
         ["studies.owner", owner ? el("a", { href: `#studies?patient=${encodeURIComponent(owner)}` }, personName(known.name) || el("code", {}, owner)) : t("source.nobody")],
-        ["studies.steps", study.Steps.join(", ") || "–"],
+        ["studies.steps", study.Steps.length ? study.Steps.map((one, at) => [at ? ", " : "", el("a", { href: `#worklist?show=all&step=${encodeURIComponent(one)}` }, one)]) : "–"],
         ["studies.size", `${t("studies.series", { n: study.Series })}, ${t("studies.images", { n: study.Instances })}`],
         ["key.StudyInstanceUID", el("code", {}, study.StudyInstanceUID)],
       ].map(([key, value]) => el("div", {}, el("dt", {}, t(key)), el("dd", {}, value))),
@@ -131,7 +132,7 @@ export async function openStudy(id, changed) {
             "ul",
             { class: "plain-list" },
             study.Notifications.map((one) =>
-              el("li", {}, el("a", { href: `#notifications?state=${one.State}` }, t(`state.one.${one.State}`)), " ", one.Reason || one.LastError || (one.ScheduledProcedureStepID ? t("step.one", { id: one.ScheduledProcedureStepID }) : "")),
+              el("li", {}, el("a", { href: `#notifications?state=all&id=${one.ID}` }, t(`state.one.${one.State}`)), " ", one.Reason || one.LastError || (one.ScheduledProcedureStepID ? t("step.one", { id: one.ScheduledProcedureStepID }) : "")),
             ),
           ),
         )

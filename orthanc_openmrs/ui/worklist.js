@@ -1,18 +1,21 @@
 // Worklist: what the scanners see.
 import { askAll, inWords } from "./api.js";
 import { el, field, fill, newId } from "./dom.js";
-import { opener, Rows } from "./rows.js";
+import { Rows } from "./rows.js";
 import { asAsked } from "./search.js";
-import { folded, offered, openStep, readSteps } from "./steps.js";
-import { dicomDate, dicomTime, personName, t } from "./texts.js";
+import { cells, first, SORT, when } from "./steprow.js";
+import { folded, openStep, readSteps } from "./steps.js";
+import { t } from "./texts.js";
 
 const LONG = 2_000; // steps of a list that isn't read again at once
 const PAUSE = 20_000; // ms until then
 const WAIT = 250; // ms after the last letter, before the plugin is asked
 const SHOWN = ["seen", "skipped", "open", "all"];
+const DAYS = ["any", "today", "overdue", "coming"];
 
 export class Worklist {
   constructor(page, parameters) {
+    this._page = page;
     this._steps = [];
     this._found = null; // the steps that the words find, null for all
     this._revision = null;
@@ -20,7 +23,7 @@ export class Worklist {
     this._reading = 0;
     this._station = "";
     this._busy = false;
-    const [search, station, modality, show, own] = [newId(), newId(), newId(), newId(), newId()];
+    const [search, station, modality, show, days, own] = [newId(), newId(), newId(), newId(), newId(), newId()];
     this._search = el("input", {
       id: search,
       type: "search",
@@ -39,10 +42,21 @@ export class Worklist {
       onchange: () => this._choose(this._title.value.trim()),
     });
     this._stations = el("datalist", { id: "stations" });
-    this._modality = el("select", { id: modality, onchange: () => this._filter() });
+    this._modality = el("select", { id: modality, onchange: () => this._chosen() });
+    this._days = el(
+      "select",
+      { id: days, onchange: () => this._chosen() },
+      DAYS.map((one) => el("option", { value: one }, t(`when.${one}`))),
+    );
     this._show = el(
       "select",
-      { id: show, onchange: () => this._read() },
+      {
+        id: show,
+        onchange: () => {
+          this._remember();
+          this._read();
+        },
+      },
       SHOWN.map((one) => el("option", { value: one }, t(`show.${one}`))),
     );
     this._count = el("p", { class: "counted", role: "status" });
@@ -58,7 +72,7 @@ export class Worklist {
     this._rows = new Rows({
       caption: t("part.worklist"),
       key: (step) => step.ScheduledProcedureStepID,
-      open: (step) => openStep(step, this._station, this._own.checked),
+      open: (step) => this._open(step),
       columns: [
         { key: "when", label: t("column.when"), sort: true },
         { key: "patient", label: t("column.patient"), sort: true },
@@ -78,6 +92,7 @@ export class Worklist {
         { class: "tools", role: "search", "aria-label": t("worklist.tools") },
         field(search, t("search"), this._search, "wide"),
         field(station, t("worklist.as"), this._title),
+        field(days, t("worklist.days"), this._days),
         field(modality, t("column.modality"), this._modality),
         field(show, t("show"), this._show),
       ),
@@ -108,6 +123,9 @@ export class Worklist {
     this._show.value = SHOWN.includes(show) ? show : "seen";
     this._title.value = this._station = parameters.get("aet") ?? "";
     this._search.value = parameters.get("search") ?? "";
+    this._days.value = DAYS.includes(parameters.get("days")) ? parameters.get("days") : "any";
+    this._wantedModality = parameters.get("modality") ?? "";
+    this._wantedStep = parameters.get("step");
     this._revision = null;
     if (this._status) this._read();
   }
@@ -120,9 +138,32 @@ export class Worklist {
     this._read();
   }
 
+  /** Puts what is looked at into the address. */
+  _remember() {
+    this._page.remember("worklist", {
+      show: this._show.value === "seen" ? "" : this._show.value,
+      aet: this._station,
+      search: this._search.value.trim(),
+      days: this._days.value === "any" ? "" : this._days.value,
+      modality: this._modality.value,
+    });
+  }
+
+  _chosen() {
+    this._remember();
+    this._filter();
+  }
+
+  _open(step) {
+    openStep(this._page, step, this._station, this._own.checked);
+  }
+
   _typed() {
     clearTimeout(this._later);
-    this._later = setTimeout(() => this._ask(), WAIT);
+    this._later = setTimeout(() => {
+      this._remember();
+      this._ask();
+    }, WAIT);
   }
 
   /** Asks the plugin which steps the words find, and shows these. */
@@ -143,6 +184,7 @@ export class Worklist {
     if (title === this._station) return;
     this._station = title;
     if (title && !["seen", "all", "open"].includes(this._show.value)) this._show.value = "seen";
+    this._remember();
     this._read();
   }
 
@@ -176,6 +218,9 @@ export class Worklist {
       if (turn !== this._reading) return;
       if (this._search.value.trim()) await this._ask();
       else this._filter();
+      const wanted = this._steps.find((step) => step.ScheduledProcedureStepID === this._wantedStep);
+      this._wantedStep = null;
+      if (wanted) this._open(wanted);
     } catch (problem) {
       if (turn === this._reading && problem.status !== 0) fill(this._problem, el("p", {}, inWords(problem)));
     } finally {
@@ -193,7 +238,8 @@ export class Worklist {
     titles.delete("");
     fill(this._stations, [...titles].sort().map((title) => el("option", { value: title })));
     const modalities = new Set(steps.map((step) => step.Modality));
-    const chosen = this._modality.value;
+    const chosen = this._modality.value || this._wantedModality;
+    this._wantedModality = "";
     if (chosen) modalities.add(chosen);
     modalities.delete("");
     fill(
@@ -206,14 +252,16 @@ export class Worklist {
 
   _filter() {
     const modality = this._modality.value;
+    const days = this._days.value;
     const found = this._steps.filter(
       (step) =>
         (!modality || step.Modality === modality) &&
+        (days === "any" || when(step) === days) &&
         (!this._found || this._found.has(step.ScheduledProcedureStepID)),
     );
     const { column, descending } = this._rows.order;
-    if (column) {
-      const by = SORT[column];
+    {
+      const by = SORT[column] ?? first;
       const keyed = found.map((step) => [by(step), step]);
       keyed.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
       if (descending) keyed.reverse();
@@ -244,37 +292,4 @@ export class Worklist {
       like ? t("station.meant", { station: like }) : titles.length ? t("station.known", { stations: titles.join(", ") }) : "",
     ].join("");
   }
-}
-
-const SORT = {
-  when: (step) => step.ScheduledProcedureStepStartDate + step.ScheduledProcedureStepStartTime,
-  patient: (step) => folded(personName(step.PatientName)),
-  modality: (step) => step.Modality,
-  station: (step) => step.ScheduledStationAETitle,
-  what: (step) => folded(step.ScheduledProcedureStepDescription),
-  state: (step) => `${step.Offered ? (step.Warnings.length ? 1 : 2) : 0}`,
-};
-
-function cells(step) {
-  return [
-    [
-      el("span", {}, dicomDate(step.ScheduledProcedureStepStartDate)),
-      el("span", { class: "second" }, dicomTime(step.ScheduledProcedureStepStartTime)),
-    ],
-    [
-      opener(personName(step.PatientName) || step.PatientID || t("empty")),
-      el(
-        "span",
-        { class: "second" },
-        [dicomDate(step.PatientBirthDate), step.PatientSex].filter(Boolean).join(" · "),
-      ),
-    ],
-    el("span", { class: "tag" }, step.Modality || "–"),
-    step.ScheduledStationAETitle || el("span", { class: "second" }, t("station.every")),
-    [
-      el("span", {}, step.ScheduledProcedureStepDescription),
-      el("span", { class: "second" }, step.AccessionNumber),
-    ],
-    offered(step),
-  ];
 }

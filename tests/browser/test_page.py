@@ -176,6 +176,60 @@ def test_a_rule_that_failed_reads_as_a_failure_and_one_that_passed_as_none(
     expect(drawer).not_to_contain_text("The step is open")
 
 
+def test_today_comes_first_and_what_is_looked_at_is_in_the_address(
+    openmrs: Standin, orthanc: ScratchOrthanc, today: Clinic, visit: Open
+) -> None:
+    openmrs.records.add_request(
+        openmrs.records.add_patient("Overdue", "Patient"),
+        steps=[StepFields("CT", "CT1", "20260105080000", "080000")],
+    )
+    page = visit(page_of(orthanc, "worklist?show=open")).page
+    rows = page.locator("tr[data-key]")
+    late = rows.filter(has_text="Patient, Overdue")
+    expect(late).to_contain_text("overdue")
+    expect(rows.first).to_contain_text("today")
+    page.get_by_label("When", exact=True).select_option("overdue")
+    expect(rows.filter(has_text="today")).to_have_count(0)
+    expect(late).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("When", exact=True)).to_have_value("overdue")
+    # A drawer is a place too: Back closes it, a link opens it.
+    late.get_by_role("button").click()
+    drawer = page.get_by_role("dialog")
+    expect(drawer).to_contain_text("No study was linked to it yet.")
+    place = page.url
+    page.go_back()
+    expect(drawer).to_be_hidden()
+    expect(late).to_be_visible()
+    page.goto(place)
+    expect(drawer).to_contain_text("Patient, Overdue")
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    assert "step=" not in page.url
+    # All rows are there when it is printed, without what is for the screen only.
+    page.get_by_label("When", exact=True).select_option("any")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    steps = orthanc.get("/openmrs/worklist", params={"open": "true"})
+    expect(rows).to_have_count(len(steps))
+    expect(page.get_by_role("searchbox")).to_be_hidden()
+
+
+def test_a_step_its_notification_and_its_study_lead_to_each_other(
+    orthanc: ScratchOrthanc, today: Clinic, visit: Open
+) -> None:
+    page = visit(page_of(orthanc, f"worklist?show=all&step={today.delivered}")).page
+    drawer = page.get_by_role("dialog")
+    drawer.get_by_role("link", name="OpenMRS: delivered").click()
+    expect(drawer).to_contain_text("OpenMRS knows that the step is completed.")
+    drawer.get_by_role("link", name="show it").click()
+    steps = drawer.get_by_role("link", name=today.delivered, exact=True)
+    steps.click()
+    expect(drawer).to_contain_text("What became of it")
+    page.go_back()
+    expect(steps).to_be_visible()
+
+
 def test_a_station_that_no_step_names_is_said_to_be_unknown(
     orthanc: ScratchOrthanc, today: Clinic, visit: Open
 ) -> None:
@@ -218,10 +272,19 @@ def test_thousands_of_steps_are_a_bounded_number_of_rows(tmp_path: Path, visit: 
                 page.keyboard.press("ArrowDown")
             row = page.evaluate("document.activeElement.closest('tr').ariaRowIndex")
             assert int(row) == 42
+            # Also where keys come faster than the screen is drawn.
+            page.evaluate(
+                """() => {
+                  const key = { key: "ArrowDown", bubbles: true, cancelable: true };
+                  for (let at = 0; at < 40; at += 1)
+                    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", key));
+                }"""
+            )
+            assert page.evaluate("document.activeElement.closest('tr').ariaRowIndex") == "82"
             # The row that has the focus stays, however far a person scrolls.
             page.evaluate("scrollTo(0, 100000)")
             expect(page.locator('tr[aria-rowindex="1670"]')).to_be_attached()
-            assert page.evaluate("document.activeElement.closest('tr').ariaRowIndex") == "42"
+            assert page.evaluate("document.activeElement.closest('tr').ariaRowIndex") == "82"
             page.close()
 
 
