@@ -72,9 +72,20 @@ def orthanc_in(folder: Path, url: str = NOWHERE, **changes: Any) -> OrthancModul
     return OrthancModule(routes, configuration=configuration | changes, path=str(path))
 
 
+_before: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def what_ran_before() -> None:
+    """Threads of other tests in this process, of which some outlive them."""
+    _before.clear()
+    _before.update(threading.enumerate())
+
+
 def threads() -> list[str]:
     """The plugin's threads that run."""
-    return sorted(one.name for one in threading.enumerate() if one.name.startswith("openmrs-"))
+    running = set(threading.enumerate()) - _before
+    return sorted(one.name for one in running if one.name.startswith("openmrs-"))
 
 
 def errors(orthanc: OrthancModule) -> list[str]:
