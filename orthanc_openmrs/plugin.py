@@ -66,6 +66,7 @@ from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.openmrs.generations import recognise
 from orthanc_openmrs.openmrs.order_client import OrderClient
 from orthanc_openmrs.openmrs.orders import read_orders
+from orthanc_openmrs.rest.callers import CallerRoutes
 from orthanc_openmrs.rest.dicomweb import DicomWebRoutes
 from orthanc_openmrs.rest.events import EventRoutes
 from orthanc_openmrs.rest.notifications import NotificationRoutes
@@ -82,6 +83,7 @@ from orthanc_openmrs.store.migrations import SchemaTooNew
 from orthanc_openmrs.ui import read_explorer_script, read_files
 from orthanc_openmrs.worklist import values
 from orthanc_openmrs.worklist.board import Board
+from orthanc_openmrs.worklist.callers import CallingAEs
 from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.name_parts import split_name
 from orthanc_openmrs.worklist.orders import requests_of
@@ -164,6 +166,7 @@ class _Reading(NamedTuple):
     uids: UidRegistry
     listeners: list[Callable[[Source, Snapshot], None]]
     tally: Tally
+    callers: CallingAEs
 
     @property
     def readers(self) -> list[Refresher]:
@@ -228,7 +231,9 @@ def _reading(sources: _Sources) -> _Reading:
     )
     orders = _order_reader(sources, board, heard)
     lists = Readers({Source.IMAGING: refresher} | ({Source.ORDERS: orders} if orders else {}))
-    return _Reading(worklist, refresher, orders, lists, names, uids, listeners, Tally())
+    return _Reading(
+        worklist, refresher, orders, lists, names, uids, listeners, Tally(), CallingAEs(time.time)
+    )
 
 
 def _order_reader(
@@ -497,6 +502,7 @@ def _answers(
             viewers=settings.viewers,
         ),
         EventRoutes(events),
+        CallerRoutes(reading.callers),
         ProcedureRoutes(database),
         DicomWebRoutes(worklist=reading.worklist, provider=procedures.provider),
         PageRoutes(read_files()),
@@ -589,6 +595,7 @@ class Plugin:
         # Beside Orthanc's index it is Orthanc's, also where the index was made anew.
         own = settings.own_database
         self._has_change = _any_change if own else partial(has_change, sources.get)
+        self.callers = reading.callers
         self.worklist, self.tally, self.router = (
             reading.worklist,
             reading.tally,
@@ -701,7 +708,9 @@ def start(host: Orthanc | None = None, *, register_on_change: bool = True) -> Pl
     # While the list is read, a query waits for the interpreter this long at most.
     sys.setswitchinterval(0.001)
     _on_change = guards.change_callback(plugin.on_change)
-    on_worklist = guards.worklist_callback(plugin.worklist.answers, plugin.tally.note)
+    on_worklist = guards.worklist_callback(
+        plugin.worklist.answers, plugin.tally.note, plugin.callers.note
+    )
     on_request = guards.rest_callback(plugin.router.respond, decoded=guards.decodes_arguments(host))
     # The Python plugin 5.0 gives callbacks back after the interpreter's end, and crashes where
     # nobody else holds them.

@@ -47,10 +47,12 @@ class OnWorklist(Protocol):
 def worklist_callback(
     answers_to: Callable[[bytes, str], Answers],
     note: Callable[[float, int], None] = lambda seconds, answers: None,
+    asked: Callable[[str, str, int], None] = lambda ae_title, address, answers: None,
 ) -> OnWorklist:
     """C-FIND: from the identifier and the calling AE title to encoded answers.
 
-    `note` is told how many seconds a query took and its answers, FAILED where it failed.
+    `note` is told how many seconds a query took and its answers, FAILED where it failed; `asked`
+    who it was, the address ("" where Orthanc doesn't tell it), and the same answers.
     """
 
     def on_worklist(
@@ -77,6 +79,7 @@ def worklist_callback(
             raise WorklistUnavailable("the plugin failed; see its line above") from None
         finally:
             note(time.perf_counter() - started, answered)
+            asked(issuer_aet, remote_ip, answered)
         if found.beyond:
             _log.warning(
                 "%s asks for a range of dates and one of times; Orthanc takes the times as those "

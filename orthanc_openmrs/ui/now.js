@@ -1,8 +1,10 @@
 // Now: how OpenMRS, the list and the notifications are, and what to do.
 import { ask } from "./api.js";
 import { el, fill, icon } from "./dom.js";
-import { act, say } from "./drawer.js";
+import { act, openDrawer, say } from "./drawer.js";
 import { duration, has, moment, number, t } from "./texts.js";
+
+const MOST_CALLERS = 8;
 
 export class Now {
   constructor(page) {
@@ -20,28 +22,62 @@ export class Now {
         await this._page.refresh();
       }),
     );
+    const check = el("button", { type: "button", class: "button" }, t("check.all"));
+    check.addEventListener("click", () => act(check, openChecks));
+    this._asked = el("div", { class: "card-body" });
     this.node = el(
       "div",
       { class: "now" },
       this._todo,
+      el("p", { class: "actions" }, check),
       el(
         "div",
         { class: "cards" },
         card(t("now.openmrs"), this._openmrs),
         card(t("now.list"), this._list, read),
         card(t("now.told"), this._told),
+        card(t("now.callers"), this._asked),
       ),
       this._about,
     );
   }
 
-  enter() {}
+  enter() {
+    this._callers();
+  }
+
   leave() {}
   follow() {}
+
+  /** Who asked for the worklist lately. */
+  async _callers() {
+    const found = await ask("callers").catch(() => null);
+    if (!found) return;
+    fill(
+      this._asked,
+      found.length
+        ? el(
+            "ul",
+            { class: "plain-list" },
+            found.slice(0, MOST_CALLERS).map((one) =>
+              el(
+                "li",
+                {},
+                el("a", { href: `#worklist?aet=${encodeURIComponent(one.AETitle)}` }, one.AETitle || t("empty")),
+                one.Address ? ` ${one.Address}` : "",
+                `, ${moment(one.At)}: `,
+                one.Answers === null ? t("now.callers.failed") : t("now.callers.got", { n: one.Answers }),
+              ),
+            ),
+          )
+        : el("p", { class: "second" }, t("now.callers.none")),
+    );
+  }
 
   update(status) {
     const { OpenMRS: openmrs, Worklist: list, Notifications: told } = status;
     fill(this._todo, todo(status));
+    this._callers();
     fill(
       this._openmrs,
       mark(
@@ -85,6 +121,32 @@ export class Now {
     );
     fill(this._about, t("now.about", { version: status.Version, zone: Intl.DateTimeFormat().resolvedOptions().timeZone }));
   }
+}
+
+/** Runs the doctor and shows what it finds. */
+async function openChecks() {
+  const { Doctor: doctor } = await ask("status", { query: { full: "true" } });
+  const { body } = openDrawer(t("check.title"), { wide: true });
+  const kinds = { ok: "good", warning: "wait", error: "bad" };
+  body.append(
+    el(
+      "ul",
+      { class: "rules" },
+      doctor.Findings.map((one) =>
+        el(
+          "li",
+          { class: kinds[one.State] },
+          icon(kinds[one.State]),
+          el(
+            "div",
+            {},
+            el("p", {}, el("strong", {}, one.Subject), ` ${one.Meaning}`),
+            one.Advice ? el("p", {}, one.Advice) : null,
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function card(title, ...content) {

@@ -63,6 +63,24 @@ def test_now_says_how_all_is_and_what_to_do(
     expect(page.get_by_text("OpenMRS answers")).to_be_visible()
 
 
+def test_everything_is_checked_on_the_page_and_it_says_who_asked_lately(
+    orthanc: ScratchOrthanc, today: Clinic, visit: Open
+) -> None:
+    answered = len(scanner.find(orthanc.dicom_port, ae_title="XR77").answers)
+    person = visit(page_of(orthanc))
+    page = person.page
+    lately = page.locator(".card").filter(has_text="Who asked lately")
+    expect(lately).to_contain_text(re.compile(rf"XR77.*: {answered} steps?"))
+    page.get_by_role("button", name="Check everything").click()
+    drawer = page.get_by_role("dialog", name="What the doctor finds")
+    expect(drawer.locator(".rules li").first).to_be_visible()
+    assert drawer.locator(".rules li").count() > 3
+    person.no_serious_violation()
+    page.keyboard.press("Escape")
+    lately.get_by_role("link", name="XR77").click()
+    expect(page.get_by_label("As this station sees it")).to_have_value("XR77")
+
+
 def test_a_list_that_cant_be_read_now_is_said_in_words(
     openmrs: Standin, orthanc: ScratchOrthanc, today: Clinic, visit: Open
 ) -> None:

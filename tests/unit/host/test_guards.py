@@ -106,8 +106,10 @@ def test_the_caller_is_logged_with_its_address_where_orthanc_tells_it(
     orthanc: OrthancModule,
 ) -> None:
     find = Find(b"")
+    asked: list[tuple[str, str, int]] = []
     on_worklist = guards.worklist_callback(
-        lambda identifier, ae_title: Answers([ae_title.encode()], 3)
+        lambda identifier, ae_title: Answers([ae_title.encode()], 3),
+        asked=lambda *who: asked.append(who),
     )
     old, new = OrthancModule(), OrthancModule7()
     calls: list[tuple[OrthancModule, tuple[Any, ...]]] = [
@@ -120,6 +122,7 @@ def test_the_caller_is_logged_with_its_address_where_orthanc_tells_it(
         module.on_worklist(find, find, *arguments)
     assert find.answered == [b"CT1"] * 3
     assert (old.done, new.done) == (["worklist"], ["worklist 2"] * 2)
+    assert asked == [("CT1", "", 1), ("CT1", "192.0.2.7", 1), ("CT1", "", 1)]
     callers = ("CT1", "CT1 at 192.0.2.7", "CT1")
     assert [line for level, line in orthanc.lines if level == "info"] == [
         f"OpenMRS: 1 steps for {caller}" for caller in callers

@@ -27,6 +27,7 @@ from orthanc_openmrs.model import (
 )
 from orthanc_openmrs.mpps.datasets import EXPLICIT
 from orthanc_openmrs.mpps.provider import Provider
+from orthanc_openmrs.rest.callers import CallerRoutes
 from orthanc_openmrs.rest.dicomweb import DicomWebRoutes
 from orthanc_openmrs.rest.events import EventRoutes
 from orthanc_openmrs.rest.messages import Request, Response
@@ -40,6 +41,7 @@ from orthanc_openmrs.rest.studies import StudyRoutes
 from orthanc_openmrs.rest.worklist import WorklistRoutes
 from orthanc_openmrs.store.database import Database
 from orthanc_openmrs.ui import read_files
+from orthanc_openmrs.worklist.callers import CallingAEs
 from orthanc_openmrs.worklist.matching import Station
 from orthanc_openmrs.worklist.refresh import SourceStatus
 from orthanc_openmrs.worklist.service import StationRules, Worklist
@@ -102,6 +104,7 @@ class Application:
         self.orthanc.has("27f7126f-4f66fb14-03f4081b-f9341db2-53925988", 1, ALICE)
         self.orthanc.has("e0000000-00000000-00000000-00000000-00000000", 2, "SCAN-2")
         studies = OrthancStudies(self.orthanc)
+        self.callers = CallingAEs(self.clock)
         self.events = Events((StepNews(lambda: self.worklist.snapshot),), clock=self.clock)
         nouns = (
             StatusRoutes(
@@ -144,6 +147,7 @@ class Application:
                 viewers=ViewerSettings(),
             ),
             EventRoutes(self.events),
+            CallerRoutes(self.callers),
             PageRoutes(read_files()),
         )
         self.router = Router(with_document(row for noun in nouns for row in noun.table()))

@@ -155,6 +155,7 @@ REPORT = b'{"ScheduledProcedureStepID": "1"}'
         (_told, "GET", "/notifications", {"changed": "yesterday"}, b"", 400),
         (_told, "GET", "/notifications", {"search": "doe", "date": "20250703-"}, b"", 200),
         (_told, "GET", "/notifications", {"date": "today"}, b"", 400),
+        (_as_it_is, "GET", "/callers", {}, b"", 200),
         (_as_it_is, "GET", "/events", {}, b"", 200),
         (_as_it_is, "GET", "/events", {"since": "x", "wait": "1"}, b"", 200),
         (_as_it_is, "GET", "/events", {"wait": "26"}, b"", 400),
