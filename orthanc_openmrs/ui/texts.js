@@ -19,6 +19,8 @@ export async function loadTexts(readFile) {
   locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
   plural = new Intl.PluralRules(locale);
   document.documentElement.lang = language;
+  const written = new Intl.Locale(language);
+  document.documentElement.dir = (written.getTextInfo?.() ?? written.textInfo)?.direction ?? "ltr";
 }
 
 function stored() {

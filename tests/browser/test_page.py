@@ -607,8 +607,9 @@ def test_openmrs_that_is_away_is_said_on_every_part_with_the_lists_age_and_what_
         ({}, "en"),
         ({"viewport": {"width": 1920, "height": 1080}, "color_scheme": "dark"}, "en"),
         ({"viewport": {"width": 360, "height": 740}, "locale": "fr-FR"}, "fr"),
+        ({"viewport": {"width": 390, "height": 844}, "locale": "pt-BR"}, "pt"),
     ],
-    ids=["light", "dark and wide", "narrow, in French"],
+    ids=["light", "dark and wide", "narrow, in French", "narrow, in Portuguese"],
 )
 def test_no_part_has_a_serious_barrier_or_scrolls_sideways(
     orthanc: ScratchOrthanc,
@@ -650,6 +651,26 @@ def test_in_french_all_words_are_and_dates_have_their_month_in_letters(
     expect(page.get_by_text("OpenMRS answers")).to_be_visible()
     page.reload()
     expect(page.get_by_text("OpenMRS answers")).to_be_visible()  # the choice is kept
+
+
+def test_a_language_that_is_written_from_right_to_left_turns_the_page_round(
+    orthanc: ScratchOrthanc, today: Clinic, visit: Open
+) -> None:
+    """A language that there isn't: English words between Arabic letters."""
+    person = visit("about:blank", viewport={"width": 390, "height": 844})
+    page = person.page
+    english = orthanc.session.get(f"{orthanc.url}/openmrs/ui/texts.en.json", timeout=10).json()
+    arabic = {key: f"\u0628 {text} \u0629" for key, text in english.items()}
+    page.route("**/languages.json", lambda route: route.fulfill(json={"en": "en", "ar": "ar"}))
+    page.route("**/texts.ar.json", lambda route: route.fulfill(json=arabic))
+    page.add_init_script("localStorage.setItem('orthanc-openmrs-language', 'ar')")
+    for part in PARTS:
+        page.goto(page_of(orthanc, f"{part}?state=all"))
+        expect(page.get_by_role("heading", level=1)).to_contain_text("\u0628")
+        assert page.locator("html").get_attribute("dir") == "rtl"
+        assert page.evaluate("getComputedStyle(document.body).direction") == "rtl"
+        person.no_sideways_scrolling()
+        person.no_serious_violation()
 
 
 def test_times_are_those_of_the_browsers_zone(
