@@ -180,11 +180,12 @@ def test_orthanc_and_our_routes_answer_while_openmrs_takes_its_time(
     orthanc = start_orthanc({"ReportInProgress": False, "Timeout": 30})
     offered(orthanc, 1)
     answer = scanner.find(orthanc.dicom_port).answers[0]
-    openmrs.set_fault(Fault("hang"))
+    openmrs.set_fault(Fault("hang"), method="POST")
     scanner.store(orthanc.dicom_port, [scanner.acquire(answer, tmp_path)])
     eventually(
         lambda: any(entry.method == "POST" for entry in openmrs.requests_log), "nothing is posted"
     )
+    openmrs.set_fault(Fault("hang"))
     refresh = threading.Thread(
         target=send, args=(orthanc, "POST", "/openmrs/worklist/refresh"), daemon=True
     )

@@ -434,7 +434,8 @@ def test_metrics_tell_what_happened(
         return found if {name: found.get(name) for name in expected} == expected else {}
 
     found = eventually(told, "the metrics don't tell it")
-    assert set(found) == set(METRICS)
+    # Those of OpenMRS's own orders are there where they are a source.
+    assert set(found) == {name for name in METRICS if not name.startswith("orders_")}
     assert 0 < found["query_milliseconds_max"] <= found["query_milliseconds_total"] < 1000
     assert found["worklist_age_seconds"] < 20
     openmrs.stop()
