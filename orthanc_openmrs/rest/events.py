@@ -36,7 +36,7 @@ EVENT = Keys[Event](
 )
 
 _EVENTS = Named(
-    "Events",
+    "EventPage",
     record(
         Events=array(Named("Event", record(**EVENT.schemas))),
         Cursor={**NAME, "description": "the since of the next request"},
