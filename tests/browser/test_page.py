@@ -1,5 +1,6 @@
 """The administrator's page in a real browser, on a real Orthanc: each test is a person's story."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 import requests
 from playwright.sync_api import Dialog, Page, expect
 
+from orthanc_openmrs import ui
 from standin import Standin, StepFields
 from standin.faults import Fault
 from standin.samples import many
@@ -79,6 +81,38 @@ def test_everything_is_checked_on_the_page_and_it_says_who_asked_lately(
     page.keyboard.press("Escape")
     lately.get_by_role("link", name="XR77").click()
     expect(page.get_by_label("As this station sees it")).to_have_value("XR77")
+
+
+def test_each_problem_of_openmrs_has_its_own_words_and_advice(
+    openmrs: Standin, orthanc: ScratchOrthanc, visit: Open
+) -> None:
+    person = visit(page_of(orthanc))
+    person.expects("503")  # what reading the list now is answered
+    page = person.page
+    todo = page.get_by_label("What to look at")
+    texts = json.loads((Path(ui.__file__).parent / "texts.en.json").read_text())
+
+    def is_told(kind: str) -> None:
+        page.get_by_role("button", name="Read the list now").press("Enter")
+        expect(todo).to_contain_text(texts[f"problem.{kind}"])
+        expect(todo).to_contain_text(texts[f"problem.{kind}.do"])
+
+    for fault, kind in (
+        (Fault("redirect_https", text=openmrs.worklist_url.replace("http:", "https:")), "https"),
+        (Fault("redirect_oauth2"), "single-sign-on"),
+        (Fault("tls_port"), "tls-port"),
+        (Fault("status", status=503), "proxy"),
+        (Fault("exception"), "server-error"),
+    ):
+        openmrs.set_fault(fault, WORKLIST)
+        is_told(kind)
+    openmrs.clear_faults()
+    openmrs.generation = "1.1.4"
+    is_told("module-too-old")
+    openmrs.generation = "v0.9"
+    patient = openmrs.records.add_patient("Anna", "Svensson")
+    openmrs.records.add_request(patient, steps=[])
+    is_told("no-steps")
 
 
 def test_a_list_that_cant_be_read_now_is_said_in_words(
