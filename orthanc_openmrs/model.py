@@ -61,9 +61,9 @@ class ImagingRequest:
     """One element of OpenMRS's list: a requested procedure with its steps.
 
     Of one of OpenMRS's own orders there are, too: the order's `order_uuid`, the patient's
-    `structured_name` ("Family^Given^…"), the RequestedProcedureIDs of the orders whose place it
-    took (`predecessors`), and `instead`, the RequestedProcedureID of the request that is the same
-    exam: images are never linked to an order that has one.
+    `structured_name` ("Family^Given^…"), the orders whose place it took (`predecessors`, the
+    nearest first), and `instead`, the RequestedProcedureID of the request that is the same exam:
+    images are never linked to an order that has one.
     """
 
     requested_procedure_id: str
@@ -80,8 +80,15 @@ class ImagingRequest:
     source: Source = Source.IMAGING
     order_uuid: str = ""
     structured_name: str = ""
-    predecessors: tuple[str, ...] = ()
+    predecessors: tuple["Predecessor", ...] = ()
     instead: str = ""
+
+
+class Predecessor(NamedTuple):
+    """What named a request before it was revised: images may name it still."""
+
+    requested_procedure_id: str
+    accession_number: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ from orthanc_openmrs.model import (
     ProcedureRecord,
     ProcedureState,
     Source,
+    StepStatus,
     StudySummary,
 )
 from orthanc_openmrs.mpps.admission import Admission
@@ -330,8 +331,10 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
         lists=reading.lists,
         orders=orders,
         updates=sources.client,
+        order_updates=sources.orders,
         policy=policy,
         report_in_progress=settings.report_in_progress,
+        broken_off=_broken_off(settings),
         on_doubt=lambda: linker.wake(),
     )
     dispatcher = Dispatcher(
@@ -378,6 +381,17 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
         clock=time.time,
     )
     return _Completion(changes, linker, dispatcher, sender, reviews, backlog, decisions)
+
+
+def _broken_off(settings: Settings) -> StepStatus:
+    """What becomes of an order that a scanner broke off: received again, so that it's offered
+    again, where that passes the gate."""
+    passes = settings.orders is not None and "RECEIVED" in settings.orders.rules.passing
+    return (
+        StepStatus.SCHEDULED
+        if settings.procedures.offers_discontinued and passes
+        else StepStatus.OTHER
+    )
 
 
 class _Procedures(NamedTuple):

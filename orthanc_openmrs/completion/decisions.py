@@ -177,7 +177,7 @@ class Decisions:
                 item, orders = self._step_of(self._fresh_list(), step_id)
             if not item.step.status.is_open:
                 raise Conflict(f"step {step_id} is {item.step.status} in OpenMRS")
-            if orders.whole_patient_id and not has_whole_patient_id(
+            if orders.wants_whole_patient_id(item.request) and not has_whole_patient_id(
                 study.patient_id, item.request.patient_id
             ):
                 raise Conflict(WHOLE_PATIENT_ID)

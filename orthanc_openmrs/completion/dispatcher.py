@@ -12,7 +12,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from itertools import chain
 from typing import NamedTuple, Protocol
 
 from orthanc_openmrs.completion.lists import LIST_TIMEOUT, Lists
@@ -20,6 +19,7 @@ from orthanc_openmrs.completion.retries import FIRST_PAUSE, ToldOnce, pause_afte
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.model import Notification
 from orthanc_openmrs.worker import Worker
+from orthanc_openmrs.worklist.orders import is_of_order
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
@@ -140,16 +140,21 @@ class Dispatcher(Worker):
                 due[notification.requested_procedure_id].append(notification)
         if not due:
             return None
-        try:
-            snapshot = self._lists.read_after(seen, LIST_TIMEOUT)
-        except OpenMRSError as problem:
-            self._say_why(
-                chain.from_iterable(due.values()), f"waiting for OpenMRS's list: {problem}"
-            )
-            return AWAY
+        lists: dict[bool, Snapshot | OpenMRSError] = {}
         for request, notifications in due.items():
-            self._hand(_Job(request, notifications, snapshot))
-        return 0.0
+            # One list for all of the same source: one that is down costs itself only.
+            its_source = is_of_order(request)
+            if its_source not in lists:
+                try:
+                    lists[its_source] = self._lists.read_after(seen, LIST_TIMEOUT, request)
+                except OpenMRSError as problem:
+                    lists[its_source] = problem
+            found = lists[its_source]
+            if isinstance(found, Snapshot):
+                self._hand(_Job(request, notifications, found))
+            else:
+                self._say_why(notifications, f"waiting for OpenMRS's list: {found}")
+        return AWAY if any(isinstance(one, OpenMRSError) for one in lists.values()) else 0.0
 
     def _say_why(self, due: Iterable[Notification], reason: str) -> None:
         for notification in due:

@@ -18,6 +18,7 @@ from orthanc_openmrs.model import (
     NamedBy,
     ProcedureStep,
     RequestAttributes,
+    Source,
     StudySummary,
 )
 from orthanc_openmrs.worklist import values
@@ -41,7 +42,8 @@ MOST_NAMED = 64
 class Orders:
     """The requests of the list by identifier. An identifier may name several.
 
-    `whole_patient_id`: this OpenMRS takes nothing of images whose PatientID isn't the whole uuid.
+    `whole_patient_id`: this OpenMRS's Imaging module takes nothing of images whose PatientID isn't
+    the whole uuid.
     """
 
     by_uid: Mapping[str, list[ImagingRequest]]
@@ -69,6 +71,8 @@ class Orders:
         patients = set()
         listed: dict[str, ImagingRequest] = {}
         for request in requests:
+            if request.instead:
+                continue  # the same exam is another request
             first = listed.setdefault(request.requested_procedure_id, request)
             if first is not request and first == request:
                 continue  # listed twice
@@ -81,12 +85,18 @@ class Orders:
             for uid in uids:
                 by_uid[uid].append(request)
             for form in accession_forms(
-                request.accession_number, *(one.accession_number for one in before)
+                request.accession_number,
+                *(one.accession_number for one in before),
+                *(one.accession_number for one in request.predecessors),
             ):
                 by_accession[form].append(request)
-            by_request[request.requested_procedure_id].append(request)
+            earlier = [one.requested_procedure_id for one in request.predecessors]
+            for number in (request.requested_procedure_id, *earlier):
+                by_request[number].append(request)
             for step in request.steps:
                 by_step[step.scheduled_procedure_step_id].append((request, step))
+                for number in earlier:
+                    by_step[number].append((request, step))  # an order is one step
             patients.add(folded(request.patient_id))
         return cls(
             dict(by_uid),
@@ -97,6 +107,10 @@ class Orders:
             given,
             whole_patient_id,
         )
+
+    def wants_whole_patient_id(self, request: ImagingRequest) -> bool:
+        """Whether nothing of a request is taken for images without the patient's whole uuid."""
+        return self.whole_patient_id and request.source is Source.IMAGING
 
     def of_accession(self, number: str) -> list[ImagingRequest]:
         """The requests of an accession number as it stands in images."""
@@ -151,13 +165,22 @@ def named_of(request: ImagingRequest, given: GivenUids) -> set[Named]:
     before = given.to(request)
     uids = {request.study_instance_uid, study_instance_uid(request)}
     uids |= {one.study_instance_uid for one in before}
-    numbers = accession_forms(request.accession_number, *(one.accession_number for one in before))
+    numbers = accession_forms(
+        request.accession_number,
+        *(one.accession_number for one in before),
+        *(one.accession_number for one in request.predecessors),
+    )
     found = {
         *((NamedBy.STUDY_INSTANCE_UID, uid) for uid in uids),
         *((NamedBy.ACCESSION_NUMBER, number) for number in numbers),
         *(
             (NamedBy.SCHEDULED_PROCEDURE_STEP_ID, step.scheduled_procedure_step_id)
             for step in request.steps
+        ),
+        *(
+            (kind, one.requested_procedure_id)
+            for kind in (NamedBy.REQUESTED_PROCEDURE_ID, NamedBy.SCHEDULED_PROCEDURE_STEP_ID)
+            for one in request.predecessors
         ),
         (NamedBy.REQUESTED_PROCEDURE_ID, request.requested_procedure_id),
         (NamedBy.PATIENT_ID, folded(request.patient_id)),

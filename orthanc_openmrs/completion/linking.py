@@ -254,7 +254,7 @@ def link(
     decision = _choose_steps(study, request, evidence, policy, history)
     if (
         decision.links
-        and orders.whole_patient_id
+        and orders.wants_whole_patient_id(request)
         and not has_whole_patient_id(study.patient_id, request.patient_id)
     ):
         return _held(WHOLE_PATIENT_ID, evidence)

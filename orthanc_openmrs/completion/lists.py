@@ -22,8 +22,10 @@ STRICT = frozenset(("v3",))
 class Lists(Protocol):
     """Where a list that is fresh for sure comes from."""
 
-    def read_after(self, moment: float, timeout: float) -> Snapshot:
-        """A list whose read began after a moment of `time.monotonic`. Raises OpenMRSError."""
+    def read_after(self, moment: float, timeout: float, of: str = "") -> Snapshot:
+        """A list whose read began after a moment of `time.monotonic`; as far as it is of the
+        source from which the request with the RequestedProcedureID `of` comes, where one is named.
+        Raises OpenMRSError."""
 
 
 class OrderIndex:

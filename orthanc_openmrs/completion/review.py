@@ -133,7 +133,7 @@ class Reviews:
 
     def compare(self, source: Source, snapshot: Snapshot) -> None:
         """A source's part was read. Raises StoreError."""
-        self._of[source].compare(snapshot)
+        self._of[source].compare(snapshot.only(source))
 
 
 def _open_steps(

@@ -31,11 +31,14 @@ from orthanc_openmrs.model import (
     ImagingRequest,
     Kind,
     Notification,
+    Order,
     ProcedureStep,
+    Source,
     StepStatus,
     StudyRecord,
     StudySummary,
 )
+from orthanc_openmrs.openmrs.orders import judge_fulfilment, step_status
 from orthanc_openmrs.openmrs.verdicts import (
     Judgement,
     StatusUpdate,
@@ -47,6 +50,11 @@ from orthanc_openmrs.openmrs.verdicts import (
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
+
+NO_STEP_STATUS = "OpenMRS's Imaging module takes no step status"
+
+BROKEN_OFF = "broken off at the scanner"
+"""What an order's fulfiller comments, for people who look at it in OpenMRS."""
 
 SAME_WORDS = 3
 """Times that OpenMRS fails with the same words until they are believed: a data error doesn't
@@ -68,6 +76,13 @@ class Updates(Protocol):
     def has_step_status(self) -> bool: ...
     def post_update(self, update: StatusUpdate) -> Answer: ...
     def post_step_status(self, step_id: str, status: str) -> Answer: ...
+
+
+class OrderUpdates(Protocol):
+    """OpenMRS's own orders, as far as they are needed here. Each method raises OpenMRSError."""
+
+    def get_order(self, uuid_or_number: str) -> Order | None: ...
+    def post_fulfilment(self, uuid: str, status: StepStatus, comment: str = "") -> Answer: ...
 
 
 class Outcomes(Protocol):
@@ -118,8 +133,9 @@ _UNLESS_COMPLETED = {
 class Sender:
     """Tells OpenMRS of one notification at a time; safe for several threads.
 
-    `on_doubt` is called where a study is to be decided anew. `monotonic` is the clock of
-    `Snapshot.began`.
+    `order_updates` is what is told of OpenMRS's own orders, where they are a source; `broken_off`
+    what one is that a scanner broke off. `on_doubt` is called where a study is to be decided anew.
+    `monotonic` is the clock of `Snapshot.began`.
     """
 
     def __init__(
@@ -130,8 +146,10 @@ class Sender:
         lists: Lists,
         orders: OrderIndex,
         updates: Updates,
+        order_updates: OrderUpdates | None = None,
         policy: Policy,
         report_in_progress: bool,
+        broken_off: StepStatus = StepStatus.SCHEDULED,
         on_doubt: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -140,8 +158,11 @@ class Sender:
         self._lists = lists
         self._orders = orders
         self._updates = updates
+        self._order_updates = order_updates
         self._policy = policy
         self._reports_in_progress = report_in_progress and updates.has_step_status
+        self._reports_orders_in_progress = report_in_progress and order_updates is not None
+        self._broken_off = broken_off
         self._on_doubt = on_doubt
         self._monotonic = monotonic
         self._generation = ""
@@ -152,19 +173,29 @@ class Sender:
         first that does."""
         return self._generation
 
-    def reports_in_progress(self) -> bool:
-        """Whether first images are told: as configured, until OpenMRS turns out not to know how."""
-        return self._reports_in_progress
+    def reports_in_progress(self, source: Source | None = None) -> bool:
+        """Whether first images are told to a source, or to any: as configured, until OpenMRS turns
+        out not to know how."""
+        imaging = self._reports_in_progress and source is not Source.ORDERS
+        orders = self._reports_orders_in_progress and source is not Source.IMAGING
+        return imaging or orders
 
     def deliver(self, notification: Notification, snapshot: Snapshot) -> None:
         """Try once, by a list that was read after the notification was due. Raises StoreError
         where what became of it can't be kept."""
         try:
             if notification.kind in STEP_STATUSES:
-                self._look_at_step(notification, snapshot)
-                self._tell_step_status(notification)
+                request = self._look_at_step(notification, snapshot)
+                if request.source is Source.ORDERS:
+                    self._tell_order(notification, request)
+                else:
+                    self._tell_step_status(notification)
             else:
-                self._tell_completed(notification, self._second_look(notification, snapshot))
+                look = self._second_look(notification, snapshot)
+                if look.item.request.source is Source.ORDERS:
+                    self._tell_order(notification, look.item.request)
+                else:
+                    self._tell_completed(notification, look)
         except _Completed:
             self._already_completed(notification)
         except _Over as reason:
@@ -177,12 +208,17 @@ class Sender:
 
     # --- the second look ---
 
-    def _look_at_step(self, notification: Notification, snapshot: Snapshot) -> None:
+    def _look_at_step(self, notification: Notification, snapshot: Snapshot) -> ImagingRequest:
         """Before the status of a step is told: of a study's first images, or of no study."""
         if notification.study:
             self._second_look(notification, snapshot)
-        _, step = self._step(notification, self._orders.of(snapshot))
-        if step.status is not STEP_STATUSES[notification.kind][0]:
+        request, step = self._step(notification, self._orders.of(snapshot))
+        self._see_status(notification, step.status)
+        return request
+
+    def _see_status(self, notification: Notification, status: StepStatus) -> None:
+        before = STEP_STATUSES.get(notification.kind)
+        if before is not None and status is not before[0]:
             raise _Over("OpenMRS has the step otherwise")
 
     def _step(
@@ -213,11 +249,11 @@ class Sender:
         step_id = notification.scheduled_procedure_step_id
         if self._outcomes.delivered_of_step_since(step_id, snapshot.read_at):
             # By another study, whose turn came first.
-            snapshot = self._lists.read_after(self._monotonic(), LIST_TIMEOUT)
+            snapshot = self._fresh_list(notification)
         orders = self._orders.of(snapshot)
         request, step = self._step(notification, orders)
         if notification.evidence == PERSON:
-            if orders.whole_patient_id and not has_whole_patient_id(
+            if orders.wants_whole_patient_id(request) and not has_whole_patient_id(
                 study.patient_id, request.patient_id
             ):
                 raise _Doubt(WHOLE_PATIENT_ID)
@@ -229,6 +265,11 @@ class Sender:
             if item.identity == notification.step:
                 return _Look(study, item)
         raise _Doubt(decision.reason or f"the study is of another step than {step_id[:16]} by now")
+
+    def _fresh_list(self, notification: Notification) -> Snapshot:
+        return self._lists.read_after(
+            self._monotonic(), LIST_TIMEOUT, notification.requested_procedure_id
+        )
 
     def _doubt(self, notification: Notification, reason: str) -> None:
         if notification.kind in STEP_STATUSES:
@@ -261,9 +302,14 @@ class Sender:
             judgement = self._confirmed(notification, judgement)
         except OpenMRSError as problem:
             judgement = Judgement(Verdict.RETRY, str(problem))
+        self._conclude(notification, judgement, words)
+
+    def _conclude(self, notification: Notification, judgement: Judgement, words: str) -> None:
         match judgement.verdict:
             case Verdict.DELIVERED:
                 self._delivered(notification)
+            case Verdict.REFUSED if notification.kind in STEP_STATUSES:
+                self._outcomes.withdraw(notification, judgement.reason)
             case Verdict.REFUSED:
                 self._failed(notification, judgement.reason, words)
             case Verdict.EXCEPTION:
@@ -275,6 +321,30 @@ class Sender:
                     self._retry(notification, judgement.reason, words, repeats)
             case _:
                 self._retry(notification, judgement.reason, words)
+
+    def _tell_order(self, notification: Notification, request: ImagingRequest) -> None:
+        """OpenMRS's core takes any status of any order, stopped or not: it's asked for right
+        before, for a long list of orders isn't read as a whole each time."""
+        if self._order_updates is None:
+            raise _Doubt("OpenMRS's own orders are no source any more")
+        order = self._order_updates.get_order(request.order_uuid)
+        if order is None or order.patient_id.lower() != request.patient_id.lower():
+            raise _Doubt("OpenMRS has the order otherwise")
+        status = step_status(order)
+        if status is StepStatus.COMPLETED:
+            raise _Completed
+        if not status.is_open:
+            over = "voided" if order.voided else "stopped" if order.stopped else "declined"
+            raise _Doubt(f"order {order.number[:32]} is {over} in OpenMRS by now")
+        self._see_status(notification, status)
+        told, comment = StepStatus.COMPLETED, ""
+        if notification.kind is Kind.IN_PROGRESS:
+            told = StepStatus.IN_PROGRESS
+        elif notification.kind is Kind.SCHEDULED:
+            told, comment = self._broken_off, BROKEN_OFF
+        answer = self._order_updates.post_fulfilment(request.order_uuid, told, comment)
+        words = f"HTTP {answer.status}, see its LastError"
+        self._conclude(notification, judge_fulfilment(answer), words)
 
     def _tell_by_status(self, notification: Notification, taken: str) -> None:
         """OpenMRS keeps a StudyInstanceUID with one request only: of another request of the same
@@ -298,7 +368,7 @@ class Sender:
         """What the list says where the answer leaves it open."""
         if judgement.verdict not in _UNLESS_COMPLETED:
             return judgement
-        snapshot = self._lists.read_after(self._monotonic(), LIST_TIMEOUT)
+        snapshot = self._fresh_list(notification)
         found = find_step(self._orders.of(snapshot), notification.step)
         if found is not None and found[1].status is StepStatus.COMPLETED:
             return Judgement(Verdict.DELIVERED)
@@ -308,6 +378,9 @@ class Sender:
 
     def _tell_step_status(self, notification: Notification) -> None:
         """Not worth a person's while: what OpenMRS refuses is withdrawn."""
+        if not self._reports_in_progress:  # but orders are told of
+            self._outcomes.withdraw(notification, NO_STEP_STATUS)
+            return
         step_id = notification.scheduled_procedure_step_id
         answer = self._updates.post_step_status(step_id, STEP_STATUSES[notification.kind][1])
         judgement = judge_step_status(answer)
@@ -316,7 +389,7 @@ class Sender:
         elif judgement.verdict is Verdict.REFUSED:
             # The step is known, so it is the route that isn't (v1).
             self._reports_in_progress = False
-            self._outcomes.withdraw_in_progress("OpenMRS's Imaging module takes no step status")
+            self._outcomes.withdraw_in_progress(NO_STEP_STATUS)
         else:
             self._retry(notification, judgement.reason, f"HTTP {answer.status}")
 

@@ -15,6 +15,7 @@ from orthanc_openmrs.model import (
     NotificationState,
     ProcedureRecord,
     ProcedureState,
+    Source,
 )
 from orthanc_openmrs.mpps.meaning import as_study
 from orthanc_openmrs.worklist.snapshot import Snapshot
@@ -47,14 +48,14 @@ class Announcer:
         *,
         outbox: Outbox,
         snapshot: Callable[[], Snapshot | None],
-        takes_status: Callable[[], bool],
+        takes_status: Callable[[Source], bool],
         sets_back: bool,
         hold_patient_mismatch: bool,
         on_news: Callable[[], None],
     ) -> None:
-        """`takes_status`: whether OpenMRS is told of steps in progress at all; `sets_back`:
-        whether those that were broken off are scheduled again; `on_news` hears that there is
-        something to send."""
+        """`takes_status`: whether a source is told of steps in progress at all; `sets_back`:
+        whether those of the Imaging module that were broken off are scheduled again; `on_news`
+        hears that there is something to send."""
         self._outbox = outbox
         self._snapshot = snapshot
         self._takes_status = takes_status
@@ -66,9 +67,7 @@ class Announcer:
     def tell(self, record: ProcedureRecord) -> None:
         """Pass on the state that it has now. Raises NotYet, StoreError."""
         kind = KINDS.get(record.procedure.state)
-        if kind is None or not self._takes_status():
-            return
-        if kind is Kind.SCHEDULED and not self._sets_back:
+        if kind is None or not any(self._tells(kind, source) for source in Source):
             return
         snapshot = self._snapshot()
         if snapshot is None:
@@ -78,7 +77,7 @@ class Announcer:
             if snapshot.read_at <= record.changed:
                 raise NotYet("its steps may be in a newer list")
             return
-        steps = [one.identity for one in decision.links]
+        steps = [one.identity for one in decision.links if self._tells(kind, one.request.source)]
         if kind is Kind.SCHEDULED:
             going_on = self._going_on(record, [one.scheduled_procedure_step_id for one in steps])
             steps = [one for one in steps if one.scheduled_procedure_step_id not in going_on]
@@ -89,6 +88,10 @@ class Announcer:
         ]
         if self._outbox.tell_steps(rows):
             self._on_news()
+
+    def _tells(self, kind: Kind, source: Source) -> bool:
+        sets_back = self._sets_back or source is Source.ORDERS
+        return self._takes_status(source) and (kind is not Kind.SCHEDULED or sets_back)
 
     def _going_on(self, record: ProcedureRecord, step_ids: Sequence[str]) -> set[str]:
         """Steps that another performed step is about, which wasn't broken off."""

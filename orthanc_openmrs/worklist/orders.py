@@ -17,6 +17,7 @@ from orthanc_openmrs.model import (
     ImagingRequest,
     Order,
     OrderList,
+    Predecessor,
     ProcedureStep,
     RequestList,
     Source,
@@ -179,7 +180,7 @@ def _request(line: _Line, rules: OrderRules) -> ImagingRequest:
         source=Source.ORDERS,
         order_uuid=order.uuid,
         structured_name=order.structured_name,
-        predecessors=tuple(order_id(number) for number in line.predecessors),
+        predecessors=tuple(Predecessor(order_id(number), number) for number in line.predecessors),
     )
 
 

@@ -39,8 +39,11 @@ class GivenUids:
         )
 
     def to(self, request: ImagingRequest) -> tuple[GivenUid, ...]:
-        """What was given out for a request, under whatever patient and accession number."""
-        given = self._by_request.get(request.requested_procedure_id, ())
+        """What was given out for a request, under whatever patient and accession number, and for
+        those whose place it took."""
+        before = [one.requested_procedure_id for one in reversed(request.predecessors)]
+        numbers = (*before, request.requested_procedure_id)
+        given = [one for number in numbers for one in self._by_request.get(number, ())]
         uids = {one.study_instance_uid for one in given if _same(one, request)}
         return tuple(one for one in given if one.study_instance_uid in uids)
 

@@ -148,7 +148,7 @@ class ImagingModule:
         """A clock that goes on a little each time it is looked at."""
         return self.clock() + next(self.moments) * 1e-6
 
-    def read_after(self, moment: float, timeout: float) -> Snapshot:
+    def read_after(self, moment: float, timeout: float, of: str = "") -> Snapshot:
         """The newest list, or the list as it is."""
         if self.newest is not None and self.newest.began > moment:
             return self.newest

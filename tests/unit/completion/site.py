@@ -14,12 +14,13 @@ from orthanc_openmrs.completion.linking import Policy
 from orthanc_openmrs.completion.lists import OrderIndex
 from orthanc_openmrs.completion.retries import LONGEST_PAUSE
 from orthanc_openmrs.completion.review import Review
-from orthanc_openmrs.completion.sender import Sender
+from orthanc_openmrs.completion.sender import OrderUpdates, Sender
 from orthanc_openmrs.model import (
     ImagingRequest,
     Kind,
     Notification,
     NotificationState,
+    StepStatus,
     StudyChange,
     StudySummary,
 )
@@ -56,6 +57,8 @@ class Site:
         self.odd: dict[str, Exception] = {}
         self.database = WatchedDatabase(f"sqlite:///{path / 'openmrs.db'}", clock=self.clock)
         self.report_in_progress = report_in_progress
+        self.order_updates: OrderUpdates | None = None
+        self.broken_off = StepStatus.SCHEDULED
         self.given = GivenUids()
         self.build()
 
@@ -69,8 +72,10 @@ class Site:
             lists=self.openmrs,
             orders=orders,
             updates=self.openmrs,
+            order_updates=self.order_updates,
             policy=policy,
             report_in_progress=self.report_in_progress,
+            broken_off=self.broken_off,
             on_doubt=lambda: self.linker.wake(),
             monotonic=self.openmrs.monotonic,
         )

@@ -51,7 +51,7 @@ class Hospital:
         return Announcer(
             outbox=self.database,
             snapshot=lambda: self.list,
-            takes_status=lambda: self.takes_status,
+            takes_status=lambda source: self.takes_status,
             **{"sets_back": True, "hold_patient_mismatch": True} | changes,
             on_news=self._heard,
         )

@@ -172,7 +172,7 @@ class Application:
             raise self.away
         return Snapshot.build(LISTED, read_at=self.clock.now, day=TODAY)
 
-    def read_after(self, moment: float, timeout: float) -> Snapshot:
+    def read_after(self, moment: float, timeout: float, of: str = "") -> Snapshot:
         """As read_now, where no list is needed that is newer."""
         return self.read_now(timeout)
 

@@ -228,7 +228,7 @@ def test_a_revised_order_takes_the_place_of_the_one_before_it(
 
 def test_the_orders_before_are_named_for_the_images_that_name_them() -> None:
     (found,) = read(after("ORD-3", SECOND, FIRST))
-    assert found.predecessors == ("OORD-2", "OORD-1")
+    assert found.predecessors == (("OORD-2", "ORD-2"), ("OORD-1", "ORD-1"))
 
 
 def test_what_could_not_be_read_is_passed_on() -> None:
