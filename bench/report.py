@@ -17,7 +17,7 @@ from bench.measure import Cell, Meanwhile, Results, Routed, Throughput, median
 from bench.peers import BARE, FLOOR, NATIVE, NO_PLUGIN, OURS, PEERS
 from bench.procedures import CREATE, FIND, FIND_BUSY, LAST_IMAGE, SET
 from bench.queries import ALL, NAMES, ONE
-from bench.rest import CANDIDATES, LISTED, PATIENTS, STATES, STATUS, SYSTEM, UNASSIGNED
+from bench.rest import CANDIDATES, LISTED, PATIENTS, SEARCH, STATES, STATUS, SYSTEM, UNASSIGNED
 
 # --- the aims -------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ def _rest_aims(results: Results) -> list[Aim]:
     return [
         *(
             Aim(f"{asked}, p95 in ms", getattr(found.get((asked, OURS)), "p95", None), at_most=most)
-            for asked, most in ((UNASSIGNED, 100), (PATIENTS, 50), (CANDIDATES, 250))
+            for asked, most in ((UNASSIGNED, 100), (PATIENTS, 50), (SEARCH, 50), (CANDIDATES, 250))
         ),
         *(
             Aim(f"{STATUS}, {state}, p99 in ms", _p99(found.get((STATUS, state))), at_most=5)

@@ -31,6 +31,7 @@ UNASSIGNED, PATIENTS, CANDIDATES = (
     "a patient's studies",
     "candidates",
 )
+SEARCH = "search of a name, 20 studies"
 STATUS = "status"
 SYSTEM, LISTED = "Orthanc's /system", "Orthanc's /studies?limit=100&since=0"
 UP, REFRESHING, LOCKED, DOWN = (
@@ -87,6 +88,8 @@ def _asked(ours: ScratchOrthanc, patient: str, limits: Limits) -> list[Routed]:
         found = [_route(rest, CANDIDATES, "", f"{path}/candidates", limits)]
         for one in json.loads(rest.get(page))[:THEIRS]:
             rest.put(f"{path}/studies/{one['ID']}")
+        search = "/openmrs/studies?search=nguyen&newest=true&limit=20"
+        found.append(_route(rest, SEARCH, "", search, limits, answers=20))
         found.append(_route(rest, UNASSIGNED, "", page, limits, answers=100))
         found.append(_route(rest, PATIENTS, "", f"{path}/studies", limits, answers=THEIRS))
     return found
