@@ -512,6 +512,7 @@ def _answers(
             patients=mapping.patients,
             notifications=lambda study: database.list_notifications(study=study),
             assignments=database.assignments_of,
+            waiting=database.waiting_studies,
             plugins=sources.orthanc.plugins,
             viewers=settings.viewers,
         ),

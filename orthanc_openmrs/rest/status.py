@@ -78,9 +78,10 @@ STATUS = Named(
             Stations=TEXTS,
         ),
         Notifications={
-            **record({**_STATES, "Error": NAME}),
+            **record({**_STATES, "Waiting": COUNT, "Error": NAME}),
             "anyOf": [{"required": list(_STATES)}, {"required": ["Error"]}],
-            "description": "the last known counts; Error says why they aren't those of now",
+            "description": "the last known counts; Waiting are studies whose link waits; Error "
+            "says why they aren't those of now",
         },
     ),
 )
@@ -207,6 +208,7 @@ class StatusRoutes:
                 if counts
                 else {}
             ),
+            **({"Waiting": known.backlog.waiting} if known.backlog and counts else {}),
             **({"Error": problem} if problem else {}),
         }
 

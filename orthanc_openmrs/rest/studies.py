@@ -13,8 +13,9 @@ from orthanc_openmrs.mapping.mapping import MappedStudy, PatientMapping
 from orthanc_openmrs.mapping.ownership import Source, is_uuid
 from orthanc_openmrs.mapping.patients import Patients, Person, ToldBy
 from orthanc_openmrs.mapping.search import LONGEST_SEARCH
+from orthanc_openmrs.mapping.studies import is_orthanc_id
 from orthanc_openmrs.mapping.viewers import ViewerSettings, prefix_of, viewer_links
-from orthanc_openmrs.model import Notification, PersonsDecision
+from orthanc_openmrs.model import Notification, PersonsDecision, WaitingStudy
 from orthanc_openmrs.rest.arguments import days, json_body, number, yes_or_no
 from orthanc_openmrs.rest.messages import (
     HttpError,
@@ -107,6 +108,17 @@ PATIENT = Keys[Person](
 )
 """A patient of OpenMRS; Patient is its uuid, Source who says so."""
 
+WAITING = Keys[WaitingStudy](
+    {
+        "Study": (TEXT, lambda one: one.study),
+        "Since": (MOMENT, lambda one: moment(one.since)),
+        "Attempts": (COUNT, lambda one: one.attempts),
+        "NextAttempt": (MOMENT, lambda one: moment(one.next_attempt)),
+        "Reason": (TEXT, lambda one: one.reason),
+    }
+)
+"""A study whose link to a step was put off: for a list, or for a file."""
+
 _PATIENT = Named("Patient", record(**PATIENT.schemas))
 
 _KEYS: dict[str, Schema] = {
@@ -165,6 +177,7 @@ SEARCH = Parameter(
 DATE = Parameter("date", "the StudyDate: 20250703, or from 20250701 to 20250703 with -", TEXT)
 MODALITY = Parameter("modality", "only studies with a series of this modality", TEXT)
 NEWEST = Parameter("newest", "the newest first, else in Orthanc's order", FLAG)
+WAITING_SINCE = Parameter("since", "the first Orthanc ID", TEXT)
 ASSIGNED = Parameter("assigned", "only those that are somebody's, or nobody's", FLAG)
 WHO = Parameter(
     "search",
@@ -190,6 +203,7 @@ class StudyRoutes:
         patients: Patients,
         notifications: Callable[[str], list[Notification]],
         assignments: Callable[[str], list[PersonsDecision]],
+        waiting: Callable[[int, str], list[WaitingStudy]],
         plugins: Callable[[], Collection[str]],
         viewers: ViewerSettings,
     ) -> None:
@@ -198,6 +212,7 @@ class StudyRoutes:
         self._patients = patients
         self._notifications = notifications
         self._assignments = assignments
+        self._waiting = waiting
         self._plugins = plugins
         self._viewers = viewers
 
@@ -290,6 +305,16 @@ class StudyRoutes:
                 query=(SEARCH, DATE, MODALITY, ASSIGNED, NEWEST, LIMIT, SINCE, AFTER),
                 answer=array(_STUDY),
                 errors=(409, 503),
+            ),
+            Route(
+                "GET",
+                "/openmrs/waiting",
+                self.waiting,
+                "getWaitingStudies",
+                "Studies whose link waits, and why",
+                query=(LIMIT, WAITING_SINCE),
+                answer=array(Named("WaitingStudy", record(**WAITING.schemas))),
+                errors=(503,),
             ),
             Route(
                 "GET",
@@ -388,6 +413,14 @@ class StudyRoutes:
         return page(
             [self._describe(one, request) for one in studies], request, found.total, following
         )
+
+    def waiting(self, request: Request) -> Response:
+        """GET /openmrs/waiting"""
+        limit = number(request, "limit", USUAL_PAGE, 1, LARGEST_PAGE)
+        since = request.query.get("since", "")
+        if since and not is_orthanc_id(since):
+            raise HttpError(400, "since must be an Orthanc ID")
+        return answer([WAITING.describe(one) for one in self._waiting(limit, since)])
 
     def study(self, request: Request, study: str) -> Response:
         """GET /openmrs/studies/{study}"""

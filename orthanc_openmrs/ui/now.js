@@ -190,6 +190,7 @@ function todo({ OpenMRS: openmrs, Worklist: list, Notifications: told }) {
   if (list.Skipped) {
     found.push(task("wait", t("todo.skipped", { n: list.Skipped }), t("todo.skipped.do"), more("worklist?show=skipped")));
   }
+  if (told.Waiting) found.push(task("wait", t("todo.waiting", { n: told.Waiting }), t("todo.waiting.do")));
   if (told.Pending && !openmrs.Reachable) {
     found.push(task("wait", t("todo.pending", { n: told.Pending }), t("todo.pending.do"), more("notifications?state=pending")));
   }

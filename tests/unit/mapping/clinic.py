@@ -65,6 +65,7 @@ class Clinic:
                 patients=nobody(),
                 notifications=lambda study: self.database.list_notifications(study=study),
                 assignments=self.database.assignments_of,
+                waiting=self.database.waiting_studies,
                 plugins=studies.plugins,
                 viewers=viewer_settings({}),
             ).table()

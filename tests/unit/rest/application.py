@@ -143,6 +143,7 @@ class Application:
                 ),
                 notifications=lambda study: self.database.list_notifications(study=study),
                 assignments=self.database.assignments_of,
+                waiting=self.database.waiting_studies,
                 plugins=studies.plugins,
                 viewers=ViewerSettings(),
             ),

@@ -118,6 +118,13 @@ def _uncounted(app: Application) -> None:
     app.counted, app.problem = False, "the database fails: locked"
 
 
+def _waits(app: Application) -> None:
+    app.database.note_study(STUDY)
+    (due,) = app.database.due_studies()
+    app.database.postpone_study(due, 60, "no list was read yet")
+    assert app.get("/waiting")[0]["Reason"] == "no list was read yet"
+
+
 def _told(app: Application) -> None:
     app.tells(*NotificationState)
 
@@ -156,6 +163,8 @@ REPORT = b'{"ScheduledProcedureStepID": "1"}'
         (_told, "GET", "/notifications", {"search": "doe", "date": "20250703-"}, b"", 200),
         (_told, "GET", "/notifications", {"date": "today"}, b"", 400),
         (_as_it_is, "GET", "/callers", {}, b"", 200),
+        (_waits, "GET", "/waiting", {}, b"", 200),
+        (_as_it_is, "GET", "/waiting", {"since": "x"}, b"", 400),
         (_as_it_is, "GET", "/events", {}, b"", 200),
         (_as_it_is, "GET", "/events", {"since": "x", "wait": "1"}, b"", 200),
         (_as_it_is, "GET", "/events", {"wait": "26"}, b"", 400),

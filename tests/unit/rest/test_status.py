@@ -29,7 +29,7 @@ def test_the_status_tells_how_everything_is(app: Application) -> None:
             "Revision": app.worklist.revision,
             "Stations": ["CT1"],
         },
-        "Notifications": dict.fromkeys(STATES, 2),
+        "Notifications": dict.fromkeys(STATES, 2) | {"Waiting": 0},
     }
 
 
@@ -38,7 +38,11 @@ def test_the_status_is_told_when_nothing_works() -> None:
     app.source = SourceStatus(last_error="HTTP 401", error_kind="credentials", failing_since=NOON)
     app.problem = "the database fails: disk I/O error"
     document = app.get("/status")
-    assert document["Notifications"] == {**dict.fromkeys(STATES, 2), "Error": app.problem}
+    assert document["Notifications"] == {
+        **dict.fromkeys(STATES, 2),
+        "Waiting": 0,
+        "Error": app.problem,
+    }
     app.counted = False
     document = app.get("/status")
     assert document["Notifications"] == {"Error": app.problem}
