@@ -454,8 +454,13 @@ def _metrics(orthanc: ScratchOrthanc) -> dict[str, float]:
 
 
 def test_a_program_follows_what_changes_and_waits_for_it(
-    openmrs: Standin, orthanc: ScratchOrthanc
+    openmrs: Standin, start_orthanc: Start
 ) -> None:
+    requests_of(openmrs, 3)
+    # A name that was looked up is a change of its step, too.
+    orthanc = start_orthanc({"RefreshInterval": 1, "PersonNames": "split"})
+    offered(orthanc, 3)
+
     def ask(**query: str) -> Any:
         return orthanc.get("/openmrs/events", params=query)
 
