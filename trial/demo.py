@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from standin import WITH_WORKLIST, Standin
+from standin import RADIOLOGY, WITH_WORKLIST, Concept, Standin
 from standin.samples import patients
 from trial import scanner
 from trial.orthanc import SCRIPT, ScratchOrthanc
@@ -40,8 +40,20 @@ class Stages:
         yield lambda text: print(f"   {text}", flush=True)
 
 
-def run(stages: Stages, folder: Path, generation: str, script: Path, *, once: bool) -> None:
-    """Run the loop; an exception belongs to `stages.current`."""
+HEAD = Concept("11AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "CT of the head", (("LOINC", "24725-4"),))
+"""What is ordered by the order basket, with `--orders`."""
+
+ORDERS = {
+    "OrderTypes": [RADIOLOGY],
+    "Concepts": {"LOINC:24725-4": {"Modality": "CT", "AETitle": STATION}},
+}
+
+
+def run(
+    stages: Stages, folder: Path, generation: str, script: Path, *, once: bool, orders: bool
+) -> None:
+    """Run the loop, and with `orders` that of one of OpenMRS's own orders too; an exception
+    belongs to `stages.current`."""
     with ExitStack() as running:
         with stages.stage(f"OpenMRS: a stand-in of the Imaging module ({generation})") as say:
             openmrs = running.enter_context(Standin(generation))
@@ -58,6 +70,7 @@ def run(stages: Stages, folder: Path, generation: str, script: Path, *, once: bo
                         "ImagingUpdateRequestStatus": openmrs.update_url,
                         "ImagingWorklistUsername": "imaging",
                         "ImagingWorklistPassword": "Imaging123",
+                        **({"OpenMRS": {"Orders": ORDERS}} if orders else {}),
                     },
                     script=script,
                 )
@@ -101,9 +114,32 @@ def run(stages: Stages, folder: Path, generation: str, script: Path, *, once: bo
             )
             say("and it has left the worklist")
 
+        if orders:
+            _show_an_order(stages, openmrs, orthanc, folder)
+
         if not once:
             _show_around(openmrs, orthanc)
             signal.pause()
+
+
+def _show_an_order(stages: Stages, openmrs: Standin, orthanc: ScratchOrthanc, folder: Path) -> None:
+    with stages.stage("OpenMRS: a CT is ordered by the order basket") as say:
+        patient = openmrs.records.add_patient("Amina", "Traoré", degree="MD")
+        order = openmrs.orders.place(patient, HEAD, urgency="STAT")
+        say(f"order {order.number}")
+        keys = [f"AccessionNumber={order.number}"]
+        found = eventually(
+            lambda: scanner.find(orthanc.dicom_port, keys, ae_title=STATION).answers,
+            "the order doesn't come to the scanner",
+        )
+        say(_line(found[0]))
+    with stages.stage(f"The scanner sends an image, and order {order.number} is completed") as say:
+        scanner.store(orthanc.dicom_port, [scanner.acquire(found[0], folder)])
+        eventually(
+            lambda: openmrs.orders.statuses()[order.number] == "COMPLETED",
+            "OpenMRS's order isn't completed",
+        )
+        say(f"fulfillerStatus: {openmrs.orders.statuses()[order.number]}")
 
 
 def _line(answer: Dataset) -> str:
@@ -145,6 +181,9 @@ def main() -> int:
         help="of OpenMRS's Imaging module (v2)",
     )
     parser.add_argument(
+        "--orders", action="store_true", help="show one of OpenMRS's own orders, too"
+    )
+    parser.add_argument(
         "--script", type=Path, default=SCRIPT, help="the plugin's script (this checkout's)"
     )
     arguments = parser.parse_args()
@@ -161,6 +200,7 @@ def main() -> int:
                 arguments.generation,
                 arguments.script,
                 once=arguments.once,
+                orders=arguments.orders,
             )
         except KeyboardInterrupt:
             print("\nstopped")

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from orthanc_openmrs.config import Settings
+from orthanc_openmrs.connection import connect_orders
 from orthanc_openmrs.doctor.configuration import Reading
 from orthanc_openmrs.doctor.machine import Listener, User, listener, open_files
 from orthanc_openmrs.doctor.orthanc import OverHttp
 from orthanc_openmrs.model import Answer
 from orthanc_openmrs.openmrs.client import OpenMRSClient
+from orthanc_openmrs.openmrs.order_client import OrderClient
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
 ORTHANC_LOGS = Path("/var/log/orthanc")
@@ -48,6 +50,10 @@ class Case:
     version: str = ""
     answer: Answer | None = None
     status: Mapping[str, Any] | None = None
+
+    def orders(self) -> OrderClient | None:
+        """Its own orders, None where they are no source."""
+        return connect_orders(self.known_settings, self.longest)
 
     def openmrs(self) -> OpenMRSClient:
         """The OpenMRS of the settings, of a check that needs it."""

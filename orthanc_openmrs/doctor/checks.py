@@ -3,7 +3,7 @@
 Decides: in which order an installation is looked at, and what each check needs.
 """
 
-from orthanc_openmrs.doctor import installation, openmrs, queries, running
+from orthanc_openmrs.doctor import installation, openmrs, orders, queries, running
 from orthanc_openmrs.doctor.case import Case
 from orthanc_openmrs.doctor.findings import Check
 
@@ -29,6 +29,7 @@ CHECKS: tuple[Check[Case], ...] = (
     Check("status updates", openmrs.updates, ("OpenMRS",), 40),
     Check("names", openmrs.names, ("list",), 20),
     Check("steps", openmrs.steps, ("list",), 20),
+    Check("orders", orders.orders, ("OpenMRS",), 20),
     Check("notifications", running.notifications, ("plugin",)),
     Check("C-FIND", running.query, ("plugin", "scanners"), 20),
     Check("MPPS", running.procedures, ("plugin", "settings"), 20),

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from orthanc_openmrs.errors import OpenMRSError
-from orthanc_openmrs.model import Answer, Order, StepStatus
+from orthanc_openmrs.model import Answer, Order, OrderList, StepStatus
 from orthanc_openmrs.openmrs.orders import (
     MOST_PREVIOUS,
     PREVIOUS_REPRESENTATION,
@@ -23,6 +23,7 @@ from orthanc_openmrs.openmrs.orders import (
     Page,
     fulfilment,
     read_order,
+    read_orders,
     read_page,
     unknown_previous,
 )
@@ -207,6 +208,12 @@ class OrderClient:
                 break
             one = _replaced(one, uuid, before)
         return one
+
+    def first_orders(self) -> tuple[OrderList, int]:
+        """The newest orders, and how many there are in all. Raises OpenMRSError."""
+        page, _ = self._page(self._day(self._days_back), 0)
+        found = {_uuid_of(one, at): one for at, one in enumerate(page.orders)}
+        return read_orders(_as_array(found)), max(page.total, len(found))
 
     # --- one order ---
 

@@ -88,6 +88,7 @@ export class Now {
         [t("now.since"), moment(openmrs.Since) || "–"],
         [t("now.generation"), openmrs.Generation ? t("now.module", { generation: openmrs.Generation }) : t("now.unknown")],
         openmrs.Reachable ? null : [t("now.last"), moment(openmrs.LastSuccess) || t("never")],
+        status.Orders ? [t("now.orders"), status.Orders.Reachable ? number(status.Orders.Offered) : t("now.silent")] : null,
       ]),
     );
     fill(
@@ -166,16 +167,18 @@ function facts(pairs) {
 }
 
 /** What a person should look at, the worst first; one calm line where there is nothing. */
-function todo({ OpenMRS: openmrs, Worklist: list, Notifications: told }) {
+function todo({ OpenMRS: openmrs, Orders: orders, Worklist: list, Notifications: told }) {
   const found = [];
-  if (openmrs.LastError) {
-    const known = has(`problem.${openmrs.Problem}`);
+  const sources = orders && orders.Problem !== openmrs.Problem ? [openmrs, orders] : [openmrs];
+  for (const source of sources.filter((one) => one.LastError)) {
+    const known = has(`problem.${source.Problem}`);
+    const what = known ? t(`problem.${source.Problem}`) : source.LastError;
     found.push(
       task(
         "bad",
-        known ? t(`problem.${openmrs.Problem}`) : openmrs.LastError,
-        known ? t(`problem.${openmrs.Problem}.do`) : "",
-        el("span", { class: "raw" }, openmrs.LastError),
+        source === orders ? t("todo.orders", { problem: what }) : what,
+        known ? t(`problem.${source.Problem}.do`) : "",
+        el("span", { class: "raw" }, source.LastError),
       ),
     );
   }

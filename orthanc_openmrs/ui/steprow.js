@@ -46,7 +46,11 @@ export function cells(step) {
     step.ScheduledStationAETitle || el("span", { class: "second" }, t("station.every")),
     [
       el("span", {}, step.ScheduledProcedureStepDescription),
-      el("span", { class: "second" }, step.AccessionNumber),
+      el(
+        "span",
+        { class: "second" },
+        [step.AccessionNumber, step.Source === "orders" ? t("source.orders") : ""].filter(Boolean).join(" · "),
+      ),
     ],
     state(step),
   ];

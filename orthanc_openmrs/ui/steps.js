@@ -35,6 +35,7 @@ const GROUPS = [
       "ScheduledStationName",
       "ScheduledProcedureStepLocation",
       "ScheduledProcedureStepStatus",
+      "Source",
     ],
   ],
   [
@@ -58,6 +59,7 @@ export function keyName(keyword) {
 /** A value of a key, to be read. */
 export function shown(keyword, text) {
   if (!text) return el("span", { class: "empty" }, t("empty"));
+  if (keyword === "Source") return t(`source.${text}`);
   if (keyword.endsWith("Date")) return dicomDate(text);
   if (keyword.endsWith("Time")) return dicomTime(text);
   if (/(UID|ID|Number)$/.test(keyword)) return el("code", {}, text);
