@@ -181,7 +181,8 @@ class Transport:
                 # read1: what has come, for read(n) waits for all of n from a server that drips.
                 part = raw.read1(_CHUNK, decode_content=True)
             except _NETWORK_PROBLEMS:
-                _refuse_exception(parts)
+                if _is_exception(parts):
+                    break
                 raise
             if not part:
                 break
@@ -194,8 +195,8 @@ class Transport:
             if time.monotonic() > deadline:
                 raise OpenMRSError("timeout", f"the answer was not complete after {timeout:g} s")
         announced = response.headers.get("Content-Length", "")
-        if size <= limit and announced.isdigit() and raw.tell() < int(announced):
-            _refuse_exception(parts)
+        broke_off = size <= limit and announced.isdigit() and raw.tell() < int(announced)
+        if broke_off and not _is_exception(parts):
             raise OpenMRSError("unreachable", f"the answer broke off after {raw.tell()} bytes")
         body = b"".join(parts)[:limit]
         if self._debug:
@@ -208,11 +209,10 @@ class Transport:
         return body
 
 
-def _refuse_exception(parts: list[bytes]) -> None:
-    """Raise where what has come, before the answer broke off, is an exception of OpenMRS."""
-    failed = read_exception(b"".join(parts))
-    if failed is not None:
-        raise OpenMRSError(failed.problem, failed.describe()) from None
+def _is_exception(parts: list[bytes]) -> bool:
+    """Whether what has come, before an answer broke off, is an exception of OpenMRS: that is an
+    answer, though not a whole one."""
+    return read_exception(b"".join(parts)) is not None
 
 
 class _Session(requests.Session):

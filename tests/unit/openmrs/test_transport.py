@@ -16,7 +16,7 @@ from orthanc_openmrs.openmrs.client import OpenMRSClient
 from orthanc_openmrs.openmrs.persons import REPRESENTATION
 from orthanc_openmrs.openmrs.sign_in import Password
 from orthanc_openmrs.openmrs.transport import MAX_PAGE, Transport
-from orthanc_openmrs.openmrs.verdicts import StatusUpdate
+from orthanc_openmrs.openmrs.verdicts import StatusUpdate, Verdict, judge
 from tests.unit.doubles import Play, Server, answer, serving
 from tests.unit.openmrs.clients import SECRET, UPDATE, client_of, refused
 
@@ -484,9 +484,12 @@ def test_an_exception_that_breaks_off_is_openmrs_failure(server: Server) -> None
 
     server.play = breaks_off
     client = client_of(server)
-    for ask in (client.get_list, lambda: client.post_step_status("abc", "in progress")):
-        found = refused(ask)
-        assert (found.kind, str(found)) == ("server-error", "an exception in a.B.m")
+    found = refused(client.get_list)
+    assert found.kind == "server-error"
+    assert str(found).startswith("HTTP 200, an exception in a.B.m")
+    for told in (client.post_update(UPDATE), client.post_step_status("abc", "in progress")):
+        assert judge(told).verdict is Verdict.EXCEPTION
+        assert judge(told).words == "a.B.m"
 
 
 def test_gzip_is_asked_for(server: Server) -> None:
