@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from orthanc_openmrs.completion.lists import LIST_TIMEOUT, Lists
+from orthanc_openmrs.completion.lists import LIST_TIMEOUT, Lists, waiting_for
 from orthanc_openmrs.completion.retries import FIRST_PAUSE, ToldOnce, pause_after, seconds_to_next
 from orthanc_openmrs.errors import OpenMRSError, StoreError
 from orthanc_openmrs.model import Notification
@@ -153,7 +153,7 @@ class Dispatcher(Worker):
             if isinstance(found, Snapshot):
                 self._hand(_Job(request, notifications, found))
             else:
-                self._say_why(notifications, f"waiting for OpenMRS's list: {found}")
+                self._say_why(notifications, waiting_for(found))
         return AWAY if any(isinstance(one, OpenMRSError) for one in lists.values()) else 0.0
 
     def _say_why(self, due: Iterable[Notification], reason: str) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 from orthanc_openmrs.completion.evidence import named_by
 from orthanc_openmrs.completion.history import history_of
 from orthanc_openmrs.completion.linking import Decision, Link, Outcome, Policy, link
-from orthanc_openmrs.completion.lists import LIST_TIMEOUT, Lists, OrderIndex
+from orthanc_openmrs.completion.lists import LIST_TIMEOUT, Lists, OrderIndex, waiting_for
 from orthanc_openmrs.completion.retries import ToldOnce, pause_after, seconds_to_next
 from orthanc_openmrs.errors import OpenMRSError, StoreError, Unstorable
 from orthanc_openmrs.model import (
@@ -136,7 +136,7 @@ class Linker(Worker):
         except StoreError:
             raise  # it's the same for every study
         except OpenMRSError as problem:
-            reason = f"waiting for OpenMRS's list: {problem}"
+            reason = waiting_for(problem)
         except Unstorable as problem:  # it will be no other the next time, but a person can see it
             _log.error("study %s can't be linked: %s", due.study, problem)
             reason = f"can't be kept: {problem}"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from orthanc_openmrs.completion.evidence import Orders
+from orthanc_openmrs.errors import PROBLEMS, OpenMRSError
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from orthanc_openmrs.worklist.uids import GivenUids
 
@@ -26,6 +27,12 @@ class Lists(Protocol):
         """A list whose read began after a moment of `time.monotonic`; as far as it is of the
         source from which the request with the RequestedProcedureID `of` comes, where one is named.
         Raises OpenMRSError."""
+
+
+def waiting_for(problem: OpenMRSError) -> str:
+    """Why something waits for a list, for a person."""
+    meaning = PROBLEMS.get(problem.kind, problem.kind)
+    return f"waiting for OpenMRS's list: {meaning} ({problem})"
 
 
 class OrderIndex:

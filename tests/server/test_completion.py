@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from requests import HTTPError
 
+from orthanc_openmrs.errors import PROBLEMS
 from standin import Account, Fault, LoggedRequest, Standin, StepFields
 from standin.server import DEFAULT_ACCOUNTS
 from tests.server.conftest import Start
@@ -466,7 +467,7 @@ def test_changed_address_and_password_take_effect_at_the_next_start_for_what_is_
     eventually(
         lambda: (
             [one["LastError"] for one in notifications(orthanc).values()]
-            == ["waiting for OpenMRS's list: HTTP 401"]
+            == [f"waiting for OpenMRS's list: {PROBLEMS['credentials']} (HTTP 401)"]
         ),
         "the refused sign-in is not told",
     )

@@ -180,7 +180,8 @@ def test_what_was_pending_for_a_study_that_is_no_more_is_not_told(
     elif how == "corrected":
         # Orthanc 1.10 changes a PatientID of whole patients only.
         patient = orthanc.get(f"/studies/{study}")["ParentPatient"]
-        body = '{"Replace": {"PatientID": "another"}, "Force": true}'
+        body = """{"Replace": {"PatientID": "another", "PatientName": "A", "PatientBirthDate": "",
+                "PatientSex": "F"}, "Force": true}"""
         ask(orthanc, "POST", f"/patients/{patient}/modify", body)
         ask(orthanc, "DELETE", f"/studies/{study}")
     else:

@@ -8,6 +8,7 @@ import pytest
 
 from orthanc_openmrs.completion.linking import Outcome
 from orthanc_openmrs.completion.retries import LONGEST_PAUSE
+from orthanc_openmrs.errors import PROBLEMS
 from orthanc_openmrs.model import DueStudy, NotificationState, StepStatus, StudySummary
 from tests.unit.builders import ALICE, BOB, request, step, study
 from tests.unit.completion.site import (
@@ -115,7 +116,7 @@ def test_studies_that_wait_for_openmrs_hold_up_no_other(site: Site) -> None:
     assert site.openmrs.reads == 1, "OpenMRS isn't asked for each of them"
     assert site.database.waiting_count() == 20
     assert {one.reason for one in site.database.waiting_studies()} == {
-        "waiting for OpenMRS's list: connection failed"
+        f"waiting for OpenMRS's list: {PROBLEMS['unreachable']} (connection failed)"
     }
     site.openmrs.away = False
     site.clock.now += LONGEST_PAUSE
