@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from subprocess import SubprocessError
 
-from bench import completion, measure, peers, procedures, report, rest
+from bench import completion, measure, orders, peers, procedures, report, rest
 from bench.client import QueryFailed
 from bench.measure import QUICK, Limits, Results
 from bench.openmrs import OpenMRS
@@ -22,8 +22,8 @@ from trial.orthanc import StartFailed
 SIZES = (10, 100, 1_000, 5_000, 20_000)
 QUICK_SIZES = (10, 100, 1_000)
 SCANNERS = (1, 4, 16)
-WORKLIST, COMPLETION, REST, MPPS = "worklist", "completion", "rest", "mpps"
-PARTS = (WORKLIST, COMPLETION, REST, MPPS)
+WORKLIST, COMPLETION, REST, MPPS, ORDERS = "worklist", "completion", "rest", "mpps", "orders"
+PARTS = (WORKLIST, COMPLETION, REST, MPPS, ORDERS)
 USUAL_SIZE = 1_000
 """The size for several scanners and for findscu."""
 
@@ -151,6 +151,9 @@ def main() -> int:
                 run_rest(results, folder, limits, say)
             if options.part in (None, MPPS) and OURS in only:
                 run_mpps(results, folder, limits, say)
+            if options.part in (None, ORDERS) and OURS in only:
+                say("OpenMRS's own orders")
+                results.ordered += orders.ordered(folder / "orders", sizes[-2:])
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130

@@ -30,6 +30,7 @@ from orthanc_openmrs.worklist.items import PersonNames
 from orthanc_openmrs.worklist.refresh import REST, Refresher
 from orthanc_openmrs.worklist.service import StationRules, Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
+from orthanc_openmrs.worklist.uid_registry import UidRegistry
 from trial.waiting import eventually
 
 
@@ -243,6 +244,22 @@ class Reported:
     per_second: float
 
 
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Seconds and pages: of all orders at the start, until they are served, and of a read of those
+    of the last days while nothing changed, or one came; `handled` are the seconds of the plugin's
+    own, with the whole list at hand."""
+
+    orders: int
+    megabytes: float
+    pages: int
+    served: float
+    recent_pages: int
+    unchanged: float
+    one_new: float
+    handled: float
+
+
 @dataclass(slots=True)
 class Results:
     """All that a run has found out."""
@@ -261,6 +278,7 @@ class Results:
     meanwhile: list[Meanwhile] = field(default_factory=list)
     routed: list[Routed] = field(default_factory=list)
     reported: list[Reported] = field(default_factory=list)
+    ordered: list[Ordered] = field(default_factory=list)
 
 
 def machine() -> Mapping[str, str]:
@@ -541,7 +559,7 @@ def _in_process(folder: Path, material: Material, from_start: float, from_read: 
     worklist = Worklist(StationRules(codec="utf-8"), max_staleness=1e9)
     database = Database(f"sqlite:///{folder / 'bench.db'}")
     names = PersonNames()
-    board = Board(worklist, names=lambda: names, max_staleness=1e9)
+    board = Board(worklist, names=lambda: names, uids=UidRegistry(database), max_staleness=1e9)
     refresher = Refresher(source, board, database, interval=3600)
 
     def handled(body: bytes) -> float:

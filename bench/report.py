@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import orders
 from bench.completion import ASKED, STEPS, STORED, WAITING
 from bench.measure import Cell, Meanwhile, Results, Routed, Throughput, median
 from bench.peers import BARE, FLOOR, NATIVE, NO_PLUGIN, OURS, PEERS
@@ -391,6 +392,7 @@ def text(results: Results) -> str:
                 for each in results.reported
             ),
         ),
+        _section(orders.HEAD, orders.COLUMNS, map(orders.row, results.ordered)),
         _section("Aims", "aim|limit|found|verdict", map(_aim_row, aims(results))),
     ]
     return "\n\n".join(part for part in parts if part)
