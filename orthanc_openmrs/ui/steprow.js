@@ -1,5 +1,6 @@
 // A step as a row of the worklist, and in which order rows come.
 import { el } from "./dom.js";
+import { examLine } from "./exams.js";
 import { opener } from "./rows.js";
 import { badge, folded, offered } from "./steps.js";
 import { dicomDate, dicomTime, personName, t, today } from "./texts.js";
@@ -59,5 +60,5 @@ export function cells(step) {
 /** What isn't as usual with a step. */
 function state(step) {
   const overdue = step.Offered && when(step) === "overdue" ? badge("wait", t("when.overdue")) : null;
-  return [step.Offered && !step.Warnings.length ? null : offered(step), overdue];
+  return [step.Offered && !step.Warnings.length ? null : offered(step), overdue, examLine(step)];
 }
