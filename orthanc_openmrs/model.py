@@ -586,3 +586,20 @@ class ProcedureRecord:
     def come(self) -> int:
         """Those that Orthanc has."""
         return sum(one.come for one in self.arrivals)
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What its performed procedure steps say of a study's link.
+
+    `wait`: why nothing is decided yet, and for how many `seconds`; `hold`: why a person has to
+    decide; `ruled_out`: scheduled steps that its images are not of, whatever else they say.
+    """
+
+    wait: str = ""
+    seconds: float = 0.0
+    hold: str = ""
+    ruled_out: frozenset[str] = frozenset()
+
+
+NO_EXAM = Exam()

@@ -49,6 +49,7 @@ from orthanc_openmrs.mapping.patients import Patients
 from orthanc_openmrs.mapping.synchroniser import Synchroniser
 from orthanc_openmrs.metrics import Metrics, Tally
 from orthanc_openmrs.model import (
+    Exam,
     Images,
     Notification,
     NotificationState,
@@ -61,6 +62,7 @@ from orthanc_openmrs.model import (
 from orthanc_openmrs.mpps.admission import Admission
 from orthanc_openmrs.mpps.announcing import Announcer
 from orthanc_openmrs.mpps.exams import Exams
+from orthanc_openmrs.mpps.meaning import exam, with_performed_steps
 from orthanc_openmrs.mpps.provider import Provider, services
 from orthanc_openmrs.mpps.settings import tls_context
 from orthanc_openmrs.openmrs.client import OpenMRSClient
@@ -127,8 +129,24 @@ class _Sources(NamedTuple):
     database: Database
 
     def read_study(self, study: str) -> StudySummary | None:
-        """A study as Orthanc has it now."""
-        return read_study(self.get, study)
+        """A study as Orthanc has it now, with what its scanner said of its exams. May raise
+        StoreError."""
+        found = read_study(self.get, study)
+        return None if found is None else with_performed_steps(found, self._exams_of(found))
+
+    def exam(self, study: StudySummary, noted_at: float) -> Exam:
+        """What its scanner says of the link of a study. May raise StoreError."""
+        return exam(
+            study,
+            self._exams_of(study),
+            noted_at=noted_at,
+            now=time.time(),
+            within=self.settings.procedures.images_within,
+        )
+
+    def _exams_of(self, study: StudySummary) -> list[ProcedureRecord]:
+        named = {uid for series in study.series for uid in series.performed_step_uids}
+        return self.database.procedures_of(study, named)
 
 
 def _sources(host: Orthanc, settings: Settings) -> _Sources:
@@ -350,6 +368,7 @@ def _completion(sources: _Sources, reading: _Reading, mapping: _Mapping) -> _Com
         max_staleness=settings.max_staleness,
         in_progress=sender.reports_in_progress,
         last_change=lambda: int(sources.get("/changes?last")["Last"]),
+        exam=sources.exam,
         on_link=linked,
         on_decisions=dispatcher.wake,
         clock=time.time,

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Protocol
 
 from orthanc_openmrs.completion.evidence import named_by
@@ -17,7 +18,9 @@ from orthanc_openmrs.completion.lists import LIST_TIMEOUT, Lists, OrderIndex, wa
 from orthanc_openmrs.completion.retries import ToldOnce, pause_after, seconds_to_next
 from orthanc_openmrs.errors import OpenMRSError, StoreError, Unstorable
 from orthanc_openmrs.model import (
+    NO_EXAM,
     DueStudy,
+    Exam,
     Kind,
     Named,
     NewNotification,
@@ -63,7 +66,8 @@ class Linker(Worker):
 
     `max_staleness`: seconds after which a list decides nothing. `in_progress` says whether first
     images are to be told, `last_change` the number of Orthanc's last change, so that none is news
-    that was there already; `on_link` hears of every study that was looked at, `on_decisions` that
+    that was there already, `exam` what the scanner itself says of a study that was noted at a
+    moment; `on_link` hears of every study that was looked at, `on_decisions` that
     there may be something to send. `monotonic` is the clock of `Snapshot.began`.
     """
 
@@ -79,6 +83,7 @@ class Linker(Worker):
         max_staleness: float,
         in_progress: Callable[[], bool],
         last_change: Callable[[], int] = lambda: 0,
+        exam: Callable[[StudySummary, float], Exam] = lambda study, noted_at: NO_EXAM,
         on_link: Callable[[str], None],
         on_decisions: Callable[[], None],
         clock: Callable[[], float],
@@ -94,6 +99,7 @@ class Linker(Worker):
         self._max_staleness = max_staleness
         self._in_progress = in_progress
         self._last_change = last_change
+        self._exam = exam
         self._on_link = on_link
         self._on_decisions = on_decisions
         self._clock = clock
@@ -135,6 +141,9 @@ class Linker(Worker):
             self._decide(due, seen)
         except StoreError:
             raise  # it's the same for every study
+        except _Waits as waiting:
+            self._noted.postpone_study(due, waiting.exam.seconds, waiting.exam.wait)
+            return False
         except OpenMRSError as problem:
             reason = waiting_for(problem)
         except Unstorable as problem:  # it will be no other the next time, but a person can see it
@@ -156,7 +165,10 @@ class Linker(Worker):
                 due, Outcome.GONE, "the study is no longer in Orthanc", [], as_of=as_of
             )
             return
-        decision = self._link(due, study, seen)
+        exam = NO_EXAM if due.arriving else self._exam(study, due.noted_at)
+        if exam.wait:
+            raise _Waits(exam)
+        decision = _as_the_scanner_says(self._link(due, study, seen), exam)
         rows = _notifications(decision, study, arriving=due.arriving)
         new = self._noted.decide_study(
             due, decision.outcome, decision.reason, rows, _bears_on(decision, study), as_of=as_of
@@ -194,6 +206,30 @@ class Linker(Worker):
             raise
         self._away = None
         return snapshot
+
+
+class _Waits(Exception):
+    """The scanner isn't done."""
+
+    def __init__(self, exam: Exam) -> None:
+        super().__init__(exam.wait)
+        self.exam = exam
+
+
+def _as_the_scanner_says(decision: Decision, exam: Exam) -> Decision:
+    """A scanner's own report counts more than its images: what it holds back, or says is the
+    wrong step, a person decides."""
+    if decision.outcome is not Outcome.LINKED:
+        return decision
+    wrong = [
+        link.step.scheduled_procedure_step_id
+        for link in decision.links
+        if link.step.scheduled_procedure_step_id in exam.ruled_out
+    ]
+    reason = exam.hold
+    if wrong and not reason:
+        reason = f"the scanner says that step {', '.join(wrong)} is the wrong worklist entry"
+    return replace(decision, outcome=Outcome.HELD, reason=reason, links=()) if reason else decision
 
 
 def _tell(decision: Decision, study: StudySummary) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orthanc_openmrs.model import (
+    NO_EXAM,
     DiscontinuationReason,
+    Exam,
     Images,
     PerformedProcedure,
     ProcedureRecord,
@@ -41,23 +43,6 @@ REASONS: Mapping[str, str] = {
     "110516": "equipment change",
 }
 """Reasons of a discontinued step (PS3.16 CID 9300). A scanner's own words may name the patient."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exam:
-    """What its performed procedure steps say of a study's link.
-
-    `wait`: why nothing is decided yet, and for how many `seconds`; `hold`: why a person has to
-    decide; `ruled_out`: scheduled steps that its images are not of, whatever else they say.
-    """
-
-    wait: str = ""
-    seconds: float = 0.0
-    hold: str = ""
-    ruled_out: frozenset[str] = frozenset()
-
-
-NO_EXAM = Exam()
 
 
 def reason_of(discontinuation: DiscontinuationReason | None) -> str:

@@ -4,16 +4,29 @@ import { el } from "./dom.js";
 import { dicomTime, t } from "./texts.js";
 
 const NEWEST = 500; // exams that are asked for
-const PAUSE = 5_000; // ms between two questions
 
 let byStep = new Map(); // ScheduledProcedureStepID → its newest exam
 let told = "";
-let readAt = 0;
 
-/** Asks for the exams, now and then; whether there is news of one. */
-export async function readExams() {
-  if (Date.now() - readAt < PAUSE) return false;
-  readAt = Date.now();
+const PAUSE = 5_000; // ms between two looks
+
+/** Looks at the exams now and then, and calls `show` where there is news; what it gives ends that. */
+export function watchExams(show) {
+  const look = async () => {
+    if (await readExams()) show();
+  };
+  look();
+  const timer = setInterval(look, PAUSE);
+  return () => clearInterval(timer);
+}
+
+/** The steps, those with an exam as other objects: only such rows are drawn again. */
+export function anew(steps) {
+  return steps.map((step) => (byStep.has(step.ScheduledProcedureStepID) ? { ...step } : step));
+}
+
+/** Asks for the exams; whether there is news of one. */
+async function readExams() {
   let found;
   try {
     found = await ask("procedures", { query: { limit: NEWEST } });

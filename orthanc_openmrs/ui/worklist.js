@@ -1,7 +1,7 @@
 // Worklist: what the scanners see.
 import { askAll, inWords } from "./api.js";
 import { el, field, fill, newId } from "./dom.js";
-import { examLine, readExams } from "./exams.js";
+import { anew, watchExams } from "./exams.js";
 import { Rows } from "./rows.js";
 import { asAsked } from "./search.js";
 import { cells, first, SORT, when } from "./steprow.js";
@@ -108,11 +108,16 @@ export class Worklist {
   }
 
   enter() {
+    this._leaveExams = watchExams(() => {
+      this._steps = anew(this._steps);
+      if (this._steps.length) this._filter();
+    });
     this._rows.follow();
     this._rows.draw();
   }
 
   leave() {
+    this._leaveExams?.();
     this._reading += 1;
     this._asked = (this._asked ?? 0) + 1;
     clearTimeout(this._later);
@@ -133,7 +138,6 @@ export class Worklist {
 
   update(status) {
     this._status = status;
-    readExams().then((news) => news && this._steps.length && this._filter());
     if (status.Worklist.Revision === this._revision && status.Worklist.Stale === this._stale) return;
     if (this._busy) return;
     if (this._revision && this._steps.length > LONG && Date.now() - this._readAt < PAUSE) return;

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.model import (
+    NO_EXAM,
     DiscontinuationReason,
+    Exam,
     Images,
     PerformedProcedure,
     PerformedSeries,
@@ -19,8 +21,6 @@ from orthanc_openmrs.model import (
     StudySummary,
 )
 from orthanc_openmrs.mpps.meaning import (
-    NO_EXAM,
-    Exam,
     SeriesInOrthanc,
     arrivals,
     as_study,
