@@ -4,11 +4,10 @@ import { el } from "./dom.js";
 import { dicomTime, t } from "./texts.js";
 
 const NEWEST = 500; // exams that are asked for
+const PAUSE = 5_000; // ms between two looks
 
 let byStep = new Map(); // ScheduledProcedureStepID → its newest exam
 let told = "";
-
-const PAUSE = 5_000; // ms between two looks
 
 /** Looks at the exams now and then, and calls `show` where there is news; what it gives ends that. */
 export function watchExams(show) {

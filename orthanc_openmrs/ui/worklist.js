@@ -108,10 +108,8 @@ export class Worklist {
   }
 
   enter() {
-    this._leaveExams = watchExams(() => {
-      this._steps = anew(this._steps);
-      if (this._steps.length) this._filter();
-    });
+    const show = () => (this._steps = anew(this._steps)).length && this._filter();
+    this._leaveExams = watchExams(show);
     this._rows.follow();
     this._rows.draw();
   }
