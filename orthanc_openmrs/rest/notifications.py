@@ -50,6 +50,7 @@ from orthanc_openmrs.rest.schemas import (
     Keys,
     Named,
     Parameter,
+    Schema,
     array,
     choice,
     record,
@@ -57,6 +58,20 @@ from orthanc_openmrs.rest.schemas import (
 
 MOST_STEPS = 100
 """Steps that one decision may complete."""
+
+REPORT: Schema = {
+    "oneOf": [
+        record(ScheduledProcedureStepID=NAME),
+        record(
+            ScheduledProcedureStepIDs={
+                "type": "array",
+                "items": NAME,
+                "minItems": 1,
+                "maxItems": MOST_STEPS,
+            }
+        ),
+    ]
+}
 
 NOTIFICATION = Keys[Notification](
     {
@@ -246,7 +261,7 @@ class NotificationRoutes:
                 "reportStudy",
                 "A study completes a step",
                 STUDY_IN_PATH,
-                body=Named("Report", record(ScheduledProcedureStepID=NAME)),
+                body=Named("Report", REPORT),
                 answer=_NOTIFICATION,
                 decides=True,
                 errors=(409, 503),
