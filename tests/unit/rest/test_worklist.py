@@ -7,9 +7,11 @@ import pydicom
 import pytest
 
 from orthanc_openmrs.errors import OpenMRSError
+from orthanc_openmrs.model import RequestList, Source
 from orthanc_openmrs.worklist.attributes import KNOWN
-from tests.unit.builders import ALICE, BOB
-from tests.unit.rest.application import COUNTS, START_DATE, Application
+from orthanc_openmrs.worklist.snapshot import Snapshot
+from tests.unit.builders import ALICE, BOB, TODAY, request, step
+from tests.unit.rest.application import COUNTS, NOON, START_DATE, Application
 
 
 @pytest.mark.parametrize(
@@ -123,3 +125,14 @@ def test_the_list_is_read_when_somebody_asks(app: Application) -> None:
     assert response.status == 503
     assert response.headers["Retry-After"]
     assert "in time" in json.loads(response.body)["Message"]
+
+
+def test_steps_of_one_source(app: Application) -> None:
+    order = request("O1", step("O1"), source=Source.ORDERS, accession_number="ORD-1")
+    both = RequestList((request("7", step("14")), order))
+    app.worklist.replace(Snapshot.build(both, read_at=NOON, day=TODAY))
+    for source, steps in (("imaging", ["14"]), ("orders", ["O1"]), ("", ["14", "O1"])):
+        found = app.get("/worklist", source=source)
+        assert [one["ScheduledProcedureStepID"] for one in found] == steps
+    assert {one["Source"] for one in app.get("/worklist")} == {"imaging", "orders"}
+    assert app.ask("/worklist", source="paper").status == 400
