@@ -38,6 +38,7 @@ from orthanc_openmrs.rest.step_search import StepSearch
 from orthanc_openmrs.worklist.attributes import ATTRIBUTES, KNOWN, Level
 from orthanc_openmrs.worklist.datasets import worklist_file
 from orthanc_openmrs.worklist.items import WorklistItem
+from orthanc_openmrs.worklist.matching import indexed
 from orthanc_openmrs.worklist.query import Key, Query
 from orthanc_openmrs.worklist.service import Worklist
 from orthanc_openmrs.worklist.snapshot import Snapshot
@@ -205,7 +206,7 @@ class WorklistRoutes:
         found = [
             item
             for item in items
-            if all(item[keyword] == text for keyword, text in wanted.items())
+            if all(indexed(key, item[key]) == indexed(key, text) for key, text in wanted.items())
             and waiting in (None, item.step.status.is_open)
             and source in ("", item.request.source)
             and id(item) in searched

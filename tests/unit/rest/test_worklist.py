@@ -46,6 +46,7 @@ def test_an_old_list_is_shown_but_not_as_what_a_station_gets(app: Application) -
         ({"Modality": "MR"}, ["2"]),
         ({"Modality": "mr"}, []),
         ({"PatientID": BOB}, ["3"]),
+        ({"PatientID": BOB.upper()}, ["3"]),
         ({"PatientID": ALICE, "limit": "1", "since": "1"}, ["2"]),
         ({"ScheduledStationAETitle": "MR1"}, ["2"]),
         ({"ScheduledStationAETitle": ""}, ["3"]),
