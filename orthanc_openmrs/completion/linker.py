@@ -139,6 +139,9 @@ class Linker(Worker):
             return True
         try:
             self._decide(due, seen)
+        except Unstorable as problem:  # it will be no other the next time, but a person can see it
+            _log.error("study %s can't be linked: %s", due.study, problem)
+            reason = f"can't be kept: {problem}"
         except StoreError:
             raise  # it's the same for every study
         except _Waits as waiting:
@@ -146,9 +149,6 @@ class Linker(Worker):
             return False
         except OpenMRSError as problem:
             reason = waiting_for(problem)
-        except Unstorable as problem:  # it will be no other the next time, but a person can see it
-            _log.error("study %s can't be linked: %s", due.study, problem)
-            reason = f"can't be kept: {problem}"
         except Exception as problem:  # one odd study must not stop the others
             _log.exception("study %s can't be linked now", due.study)
             reason = f"can't be read: {type(problem).__name__}"

@@ -125,6 +125,23 @@ def test_studies_that_wait_for_openmrs_hold_up_no_other(site: Site) -> None:
     assert site.database.outcome_counts() == {"linked": 1, "unlinked": 20}
 
 
+@pytest.mark.parametrize("uid", ["1.2\0", "9" * 300])
+def test_a_study_that_cant_be_kept_waits_with_the_reason_and_holds_up_no_other(
+    site: Site, uid: str
+) -> None:
+    ordered = replace(UNKNOWN, accession_number="ACC-8", patient_id=BOB)
+    odd = replace(ordered, study="odd", study_instance_uid=uid)
+    with site.running():
+        site.note(odd)
+        site.note(images(SEVEN, "CT", "MR"))
+        site.until_states({"14": DELIVERED, "15": DELIVERED})
+        site.database.until(lambda: site.database.waiting_count() == 1, "it doesn't wait")
+    (waiting,) = site.database.waiting_studies()
+    assert waiting.study == "odd"
+    assert "can't be kept" in waiting.reason
+    assert uid not in waiting.reason
+
+
 def test_a_held_study_is_linked_when_a_person_asks_after_openmrs_was_corrected(site: Site) -> None:
     with site.running():
         site.note(replace(WRONG, accession_number="ACC-8"))
