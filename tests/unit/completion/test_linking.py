@@ -29,8 +29,10 @@ from orthanc_openmrs.model import (
     ImagingRequest,
     Named,
     NamedBy,
+    Predecessor,
     RequestAttributes,
     SeriesSummary,
+    Source,
     StepStatus,
     StudySummary,
 )
@@ -760,3 +762,54 @@ def test_a_reason_stays_short_and_free_of_a_scanners_texts() -> None:
         reason = link(images, Orders.of(requests), Policy(EVIDENCE)).reason
         assert len(reason) < 400
         assert "Svensson" not in reason
+
+
+# --- OpenMRS's own orders ------------------------------------------------------------------
+
+OLD, NEW = "ORD-1", "ORD-2"
+REVISED = request(
+    "OORD-2",
+    step("OORD-2"),
+    accession_number=NEW,
+    study_instance_uid="2.25.7",
+    source=Source.ORDERS,
+    predecessors=(Predecessor("OORD-1", OLD),),
+)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"study_instance_uid": "2.25.7"},
+        {"accession_number": OLD},
+        {"accession_number": NEW},
+        {"study_instance_uid": "2.25.7", "accession_number": OLD},
+    ],
+)
+def test_images_that_name_an_order_as_it_was_are_of_its_revision(named: dict[str, str]) -> None:
+    fields = {"study_instance_uid": "1.2.3", "accession_number": "", "patient_id": ALICE}
+    images = study(series("CT"), **(fields | named))
+    decision = link(images, Orders.of([REVISED]), Policy())
+    assert [one.request for one in decision.links] == [REVISED]
+
+
+def test_images_with_the_ids_of_an_order_as_it_was_are_of_its_revision() -> None:
+    item = RequestAttributes(scheduled_procedure_step_id="OORD-1", requested_procedure_id="OORD-1")
+    images = study(series("CT", request_attributes=(item,)), accession_number="", patient_id=ALICE)
+    decision = link(images, Orders.of([REVISED]), Policy())
+    assert [one.request for one in decision.links] == [REVISED]
+
+
+def test_of_the_same_exam_in_both_sources_the_modules_request_is_meant() -> None:
+    imaging = request("7", step("14"), accession_number=NEW)
+    twin = replace(REVISED, instead="7", patient_id=imaging.patient_id)
+    images = study(series("CT"), accession_number=NEW, patient_id=imaging.patient_id)
+    decision = link(images, Orders.of([imaging, twin]), Policy())
+    assert [one.request for one in decision.links] == [imaging]
+
+
+def test_what_the_module_wants_of_a_patient_id_is_not_asked_of_an_order() -> None:
+    cut = REVISED.patient_id[:16]
+    images = study(series("CT"), accession_number=NEW, patient_id=cut)
+    decision = link(images, Orders.of([REVISED], whole_patient_id=True), Policy())
+    assert decision.outcome is Outcome.LINKED

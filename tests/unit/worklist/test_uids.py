@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orthanc_openmrs.errors import StoreError
-from orthanc_openmrs.model import GivenUid, ImagingRequest, RequestList
+from orthanc_openmrs.model import GivenUid, ImagingRequest, Predecessor, RequestList, Source
 from orthanc_openmrs.worklist.items import study_instance_uid
 from orthanc_openmrs.worklist.snapshot import Snapshot
 from orthanc_openmrs.worklist.uid_registry import UidRegistry
@@ -156,3 +156,33 @@ def test_what_was_given_out_of_requests_with_one_number_is_told_apart() -> None:
     assert given.uid_of(replace(SEVEN, patient_id=BOB, accession_number="D")) == "1.2"
     assert given.uid_of(replace(SEVEN, patient_id="x", accession_number="D")) == ""
     assert given.uid_of(replace(SEVEN, patient_id="", accession_number="")) == ""
+
+
+# --- orders that take each other's place ---------------------------------------------------
+
+
+def order(number: str, uid: str, *before: str) -> ImagingRequest:
+    return request(
+        f"O{number}",
+        step(f"O{number}"),
+        accession_number=f"ORD-{number}",
+        study_instance_uid=uid,
+        source=Source.ORDERS,
+        predecessors=tuple(Predecessor(f"O{one}", f"ORD-{one}") for one in before),
+    )
+
+
+def test_a_revised_order_keeps_the_uid_that_was_given_out_for_the_one_before_it() -> None:
+    publishing = Publishing()
+    assert publishing.publish(order("1", "2.25.1")) == ["2.25.1"]
+    assert publishing.publish(order("2", "2.25.1", "1")) == ["2.25.1"]
+    publishing.restart()
+    assert publishing.publish(order("3", "2.25.1", "2", "1")) == ["2.25.1"]
+    assert publishing.registry.given().requests_of("2.25.1") == ("O1", "O2", "O3")
+
+
+def test_an_order_of_another_patient_doesnt_take_it() -> None:
+    publishing = Publishing()
+    publishing.publish(order("1", "2.25.1"))
+    other = replace(order("9", "2.25.1"), patient_id=BOB)
+    assert publishing.publish(other) != ["2.25.1"]
