@@ -137,12 +137,13 @@ def _key_rule(
     ours = _key_test(key) if _asks(key) else _any
     if letters_lost:
         ours = _also_lost(key.vr, ours)
-    texts = _texts(key, caller.codecs)
+    further = _further_texts(key, caller.codecs)
 
     def passes(item: WorklistItem) -> bool:
-        if theirs is not None and not theirs(sent(key.vr, item.values[position], caller.codecs)):
+        value = item.values[position]
+        if theirs is not None and not theirs(sent(key.vr, value, caller.codecs)):
             return False
-        return any(map(ours, texts(item)))
+        return ours(value) or (further is not None and any(map(ours, further(item))))
 
     exact, interval = _index_of(key) if _asks(key) else (None, None)
     if theirs is not None and not all(map(theirs, exact or filter(None, interval or ()))):
@@ -190,19 +191,23 @@ def _also_lost(vr: str, test: Test) -> Test:
     )
 
 
-def _texts(key: Key, codecs: Codecs) -> Texts:
-    """What a key is compared with: the value, what of it the scanner was sent, and an accession
-    number in full, as OpenMRS shows it and a bar code has it."""
+def _further_texts(key: Key, codecs: Codecs) -> Texts | None:
+    """What a key is compared with beside the value: what of it the scanner was sent, and an
+    accession number in full, as OpenMRS shows it and a bar code has it."""
     position = POSITION[key.keyword]
-    if key.keyword == "AccessionNumber":
-        return lambda item: (
-            item.values[position],
-            sent(key.vr, item.values[position], codecs),
-            clean(item.request.accession_number),
-        )
+    # A short number is none in full, for that one is longer than the value.
+    if key.keyword == "AccessionNumber" and (len(key.text) > 16 or set(key.text) & set("*?\\")):
+
+        def numbers(item: WorklistItem) -> tuple[str, ...]:
+            value, whole = item.values[position], item.request.accession_number
+            # What isn't longer is the value already, or is by its cleaning.
+            full = (clean(whole),) if len(whole) > len(value) else ()
+            return full if value.isascii() else (*full, sent(key.vr, value, codecs))
+
+        return numbers
     if codecs == UNICODE:
-        return lambda item: (item.values[position],)
-    return lambda item: (item.values[position], sent(key.vr, item.values[position], codecs))
+        return None
+    return lambda item: (sent(key.vr, item.values[position], codecs),)
 
 
 # --- the rules of a station ----------------------------------------------------------------
@@ -465,18 +470,28 @@ def _group(text: str) -> Test:
     if not ("*" in text or "?" in text):
         given = (one[1:] for one in spellings if one.startswith("^") and one.count("^") == 1)
         known = frozenset((*spellings, *given))
-        return lambda value: any(spelling in known for spelling in _spellings_of(value))
+        return lambda value: not known.isdisjoint(_spellings_of(value))
     if not any(delimiters for _, delimiters in patterns):
         plain = tuple(pattern.fullmatch for pattern, _ in patterns)
-        return lambda value: any(
-            fits(spelling) for spelling in _spellings_of(value) for fits in plain
-        )
-    return lambda value: any(
-        pattern.fullmatch(whole)
-        for spelling in _spellings_of(value)
-        for pattern, delimiters in patterns
-        for whole in _with_delimiters(spelling, delimiters)
-    )
+
+        def fits(value: str) -> bool:
+            for spelling in _spellings_of(value):  # a loop, for thousands of names
+                for fullmatch in plain:
+                    if fullmatch(spelling):
+                        return True
+            return False
+
+        return fits
+
+    def fits_by_component(value: str) -> bool:
+        for spelling in _spellings_of(value):
+            for pattern, delimiters in patterns:
+                for whole in _with_delimiters(spelling, delimiters):
+                    if pattern.fullmatch(whole):
+                        return True
+        return False
+
+    return fits_by_component
 
 
 def _with_delimiters(name: str, delimiters: int) -> tuple[str, ...]:
