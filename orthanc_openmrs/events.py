@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
-from orthanc_openmrs.model import StepStatus
 from orthanc_openmrs.worklist.items import WorklistItem
 from orthanc_openmrs.worklist.snapshot import Snapshot
 
@@ -167,9 +166,6 @@ class StepNews:
                 yield Change(EventKind.STEP, step, item.step.status.value)
         for step in before.keys() - self._known.keys():
             yield Change(EventKind.STEP, step, GONE)
-
-
-STEP_STATES = (*(status.value for status in StepStatus), GONE)
 
 
 class Changed(Protocol):

@@ -70,7 +70,7 @@ export function beside(here, there, rows) {
 }
 
 /** Whether what images say of a key is something else than what the step has. */
-export function differ(keyword, images, order) {
+function differ(keyword, images, order) {
   const said = images.map((one) => plain(keyword, one)).filter(Boolean);
   const wanted = plain(keyword, order);
   return said.length ? !said.includes(wanted) : false;
