@@ -75,8 +75,9 @@ def test_last_counts_are_told_at_once_while_the_database_hangs(
     store.answers.clear()
     store.pending = 9
     took: list[float] = []
-    deadline = time.monotonic() + 1.2
-    while time.monotonic() < deadline:
+    known = watch.last()
+    deadline = time.monotonic() + 10
+    while not known.problem and time.monotonic() < deadline:
         started = time.monotonic()
         known = watch.asked()
         took.append(time.monotonic() - started)
