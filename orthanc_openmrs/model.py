@@ -342,8 +342,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewNotification:
-    """A notification to be stored. `update` is the status POST as JSON, "" while held; `step` is
-    empty where a study is held and no step is named."""
+    """A notification to be stored; `step` is empty where a study is held and no step is named."""
 
     study: str
     study_instance_uid: str
@@ -352,7 +351,6 @@ class NewNotification:
     step: StepIdentity = NO_STEP
     evidence: str = ""
     reason: str = ""
-    update: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +372,6 @@ class Notification:
     by_person: bool
     evidence: str
     reason: str
-    update: str = field(repr=False)
     attempts: int
     repeats: int
     next_attempt: float

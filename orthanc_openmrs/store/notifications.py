@@ -57,7 +57,6 @@ notifications = sa.Table(
     sa.Column("by_person", sa.Boolean, nullable=False),
     sa.Column("evidence", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("update", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("repeats", sa.Integer, nullable=False),
     sa.Column("next_attempt", sa.Float, nullable=False),
@@ -610,8 +609,6 @@ def happen(
             values["next_attempt"] = now
         case _:
             values["last_error"] = words(reason)
-    if MOVES[event].target in (NotificationState.DELIVERED, NotificationState.DISCARDED):
-        values["update"] = ""  # personal data, which nobody needs any more
     return move(connection, notification_id, event, revision=revision, **values)
 
 
@@ -668,7 +665,6 @@ def insert(
             "by_person": by_person,
             "evidence": words(row.evidence),
             "reason": words(row.reason),
-            "update": row.update,
             "attempts": 0,
             "repeats": 0,
             "next_attempt": now,
@@ -700,7 +696,6 @@ def _renew(connection: sa.Connection, found: Notification, row: NewNotification)
             study_instance_uid=row.study_instance_uid,
             evidence=words(row.evidence),
             reason=words(row.reason),
-            update=row.update,
         )
     )
 
@@ -735,7 +730,6 @@ def _as_expired(row: sa.Row[Any]) -> Notification:
         revision=0,
         by_person=False,
         reason="",
-        update="",
         attempts=0,
         repeats=0,
         next_attempt=0.0,

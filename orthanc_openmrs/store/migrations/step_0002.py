@@ -136,7 +136,6 @@ SQLITE = (
         by_person BOOLEAN NOT NULL,
         evidence TEXT NOT NULL,
         reason TEXT NOT NULL,
-        "update" TEXT NOT NULL,
         attempts INTEGER NOT NULL,
         repeats INTEGER NOT NULL,
         next_attempt FLOAT NOT NULL,
@@ -150,7 +149,7 @@ SQLITE = (
     INSERT INTO notifications
     SELECT id, kind, study, study_instance_uid, 1, requested_procedure_id,
         scheduled_procedure_step_id, patient_id, {_ACCESSION_SQLITE}, state, 1, {_BY_PERSON},
-        evidence, reason, "update", attempts, 0, next_attempt, last_error, created,
+        evidence, reason, attempts, 0, next_attempt, last_error, created,
         max(created, delivered), delivered
     FROM notifications_before AS notifications ORDER BY id
     """,  # noqa: S608 - constants
@@ -258,6 +257,7 @@ POSTGRESQL = (
     """,  # noqa: S608 - constants
     """
     ALTER TABLE notifications
+        DROP COLUMN "update",
         ALTER COLUMN life DROP DEFAULT,
         ALTER COLUMN accession_number DROP DEFAULT,
         ALTER COLUMN revision DROP DEFAULT,

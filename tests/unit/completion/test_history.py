@@ -34,7 +34,6 @@ def row(state: NotificationState, step: StepIdentity = A, **changes: Any) -> Not
         by_person=False,
         evidence="AccessionNumber",
         reason="",
-        update="",
         attempts=0,
         repeats=0,
         next_attempt=0.0,

@@ -214,7 +214,6 @@ class Application:
                 f"1.{at}",
                 HELD if state is HELD else PENDING,
                 step=StepIdentity("7", str(at)),
-                update="{}",
             )
             self.database.decide_study(due, "linked", "", [row])
             made = self.database.list_notifications()[-1]

@@ -75,7 +75,6 @@ def new(
         "state": PENDING,
         "step": identity or StepIdentity("7", step),
         "evidence": "StudyInstanceUID",
-        "update": "{}",
     }
     return NewNotification(**(fields | changes))
 
@@ -141,7 +140,6 @@ def test_everything_is_there_after_a_restart(reopen: Open) -> None:
     assert then.load_person_names() == {("p", "Bob van Dijk"): "van Dijk^Bob"}
     assert [due.study for due in then.due_studies()] == ["undecided"]
     assert states(then) == [("14", PENDING)]
-    assert then.due_notifications()[0].update == "{}"
 
 
 def test_a_new_database_holds_nothing(database: Database) -> None:
@@ -415,7 +413,7 @@ def test_a_failure_in_the_middle_of_a_decision_leaves_all_of_it_to_do(
 def test_no_value_of_a_statement_stands_in_an_error(path: Path, database: Database) -> None:
     by_hand(path, "drop table notifications")
     with pytest.raises(StoreError) as caught:
-        decide(database, new(update='{"patientName": "Jones^Alice"}'))
+        decide(database, new(reason="of Jones^Alice"))
     assert "Jones" not in f"{caught.value}{caught.value.__cause__}"
     assert len(str(caught.value).splitlines()) == 1
 
@@ -483,18 +481,6 @@ def test_a_try_begins_only_with_a_notification_as_it_was_read(
         assert (now.attempts, now.next_attempt, now.last_error) == (1, 1061, "under way")
     else:
         assert database.begin(now, 60) is (now.state is PENDING)
-
-
-def test_what_was_settled_keeps_no_personal_data_and_what_failed_can_be_sent_again(
-    database: Database,
-) -> None:
-    update = '{"patientName": "Jones"}'
-    decide(database, *(new(step, update=update) for step in ("14", "15", "16")))
-    first, second, third = database.list_notifications()
-    database.delivered(first)
-    database.withdraw(second, "no news")
-    database.failed(third, "HTTP 409")
-    assert [n.update for n in database.list_notifications()] == ["", "", update]
 
 
 def test_a_study_is_due_only_until_it_is_decided(database: Database) -> None:
@@ -734,7 +720,7 @@ def test_studies_that_wait_are_listed_with_the_reason(
 
 def begun(step: str = "14", study: str = "s") -> NewNotification:
     """A step's first images are here."""
-    return new(step, study, kind=Kind.IN_PROGRESS, update="")
+    return new(step, study, kind=Kind.IN_PROGRESS)
 
 
 def arrive(database: Database, *found: NewNotification, study: str = "s") -> int:
