@@ -384,7 +384,7 @@ def _settle(
     scanners: Sequence[Scanner],
 ) -> None:
     """Everything is told, and every scanner gets exactly what is left."""
-    counts = dict.fromkeys(("Pending", "Held", "Failed", "Discarded"), 0)
+    counts = dict.fromkeys(("Pending", "Held", "Failed", "Discarded", "Waiting"), 0)
     counts["Delivered"] = findings.studies
     try:
         eventually(
