@@ -19,9 +19,9 @@ export function watchExams(show) {
   return () => clearInterval(timer);
 }
 
-/** The steps, those with an exam as other objects: only such rows are drawn again. */
+/** The steps, each with what is known of its exam: a row whose step is another is drawn again. */
 export function anew(steps) {
-  return steps.map((step) => (byStep.has(step.ScheduledProcedureStepID) ? { ...step } : step));
+  return steps.map((step) => ({ ...step, exam: byStep.get(step.ScheduledProcedureStepID) }));
 }
 
 /** Asks for the exams; whether there is news of one. */
