@@ -142,14 +142,13 @@ class Database(
         named: Collection[Named] = (),
         *,
         as_of: int = 0,
-        pending_too: bool = False,
     ) -> int:
         """Keep a decision; returns how many notifications are new.
 
         `rows` are all that the decision is for. What was told for the same step in this life, or
-        failed, or was discarded by a person, stays as it is; what waits and isn't among them
-        gives way: what is held, and what is pending with `pending_too`, where the decision knew
-        the study's history. `named`: what a list must bring for the study to be looked at again.
+        failed, or was discarded by a person, stays as it is; what is held and isn't among them
+        gives way; what is pending has its second look. `named`: what a list must bring for the
+        study to be looked at again.
         `as_of` is Orthanc's last change before the study was read. Where a new life began
         meanwhile, nothing is kept. Raises Unstorable.
         """
@@ -167,7 +166,7 @@ class Database(
             there = outbox.of_the_life(connection, due.study, due.life)
             if not due.arriving:
                 noted.name(connection, due.study, named)
-                _give_way(connection, there, rows, now, pending=pending_too)
+                _give_way(connection, there, rows, now)
             return sum(_add(connection, there, row, due.life, now) for row in rows)
 
     def next_due(self) -> float | None:
@@ -343,17 +342,13 @@ def _give_way(
     there: Sequence[Notification],
     rows: Sequence[NewNotification],
     now: float,
-    *,
-    pending: bool,
 ) -> None:
-    """What waits and that the newer decision doesn't have, but for what a person said."""
+    """What is held and that the newer decision doesn't have, but for what a person said."""
     wanted = {(row.kind, row.step) for row in rows}
     completed = {row.step for row in rows if row.kind is Kind.COMPLETED}
     for found in there:
-        if found.state not in LIVE or _is_a_persons(found) or _told_before(found):
+        if found.state is not NotificationState.HELD or _is_a_persons(found) or _told_before(found):
             continue
-        if not pending and found.state is NotificationState.PENDING:
-            continue  # the second look says whether it is told
         if (found.kind, found.step) in wanted:
             continue
         if found.kind is Kind.IN_PROGRESS and found.step in completed:
